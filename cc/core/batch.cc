@@ -1,0 +1,73 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/batch.h"
+
+#include <algorithm>
+
+#include "cc/core/hash.h"
+
+namespace tf_embedding {
+namespace {
+
+constexpr int64_t kMinPiece = 4096;
+constexpr int64_t kNanosecondsPerKey = 4;
+
+}  // namespace
+
+Status CheckBatchSize(int64_t n) {
+  if (n >= 0 && n <= kMaxBatch) return Status();
+  return InvalidArgument("keys has ", n, " elements; a batch takes up to ",
+                         kMaxBatch, ": split it");
+}
+
+BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
+                                Executor* executor) {
+  const int num_shards = 1 << log2_shards;
+  BatchPartition partition;
+  partition.positions.reset(new uint32_t[n]);
+  partition.begin.assign(num_shards + 1, 0);
+  if (n == 0) return partition;
+
+  const int64_t num_pieces = std::clamp<int64_t>(
+      n / kMinPiece, 1, std::max(1, executor->num_threads()));
+  const int64_t piece = (n + num_pieces - 1) / num_pieces;
+  std::unique_ptr<uint16_t[]> shard_of(new uint16_t[n]);
+  // next[p * num_shards + s]: where piece p writes its next position of s.
+  std::vector<int64_t> next(num_pieces * num_shards, 0);
+
+  const auto for_pieces = [&](const auto& body) {
+    executor->ParallelFor(num_pieces, piece * kNanosecondsPerKey,
+                          [&](int64_t from, int64_t to) {
+                            for (int64_t p = from; p < to; ++p) {
+                              body(p * piece, std::min(n, (p + 1) * piece),
+                                   next.data() + p * num_shards);
+                            }
+                          });
+  };
+  for_pieces([&](int64_t from, int64_t to, int64_t* counts) {
+    for (int64_t i = from; i < to; ++i) {
+      const uint32_t shard = ShardOfHash(MixKey(keys[i]), log2_shards);
+      shard_of[i] = static_cast<uint16_t>(shard);
+      ++counts[shard];
+    }
+  });
+  int64_t total = 0;
+  for (int s = 0; s < num_shards; ++s) {
+    partition.begin[s] = total;
+    for (int64_t p = 0; p < num_pieces; ++p) {
+      const int64_t count = next[p * num_shards + s];
+      next[p * num_shards + s] = total;
+      total += count;
+    }
+  }
+  partition.begin[num_shards] = total;
+  for_pieces([&](int64_t from, int64_t to, int64_t* write) {
+    for (int64_t i = from; i < to; ++i) {
+      partition.positions[write[shard_of[i]]++] = static_cast<uint32_t>(i);
+    }
+  });
+  return partition;
+}
+
+}  // namespace tf_embedding

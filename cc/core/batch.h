@@ -1,0 +1,43 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Dealing a batch out by shard.
+//
+// Positions 0..n-1 are grouped by the shard of their key, in position order
+// inside a group: a stable counting sort, in two parallel passes over pieces of
+// the batch. The result does not depend on how many pieces there are.
+
+#ifndef TF_EMBEDDING_CC_CORE_BATCH_H_
+#define TF_EMBEDDING_CC_CORE_BATCH_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cc/core/executor.h"
+#include "cc/core/status.h"
+
+namespace tf_embedding {
+
+// Positions are 32 bits wide.
+constexpr int64_t kMaxBatch = 0xFFFFFFFFll;
+
+Status CheckBatchSize(int64_t n);
+
+struct BatchPartition {
+  std::unique_ptr<uint32_t[]> positions;  // n
+  std::vector<int64_t> begin;             // of each shard, and the end
+
+  int64_t count(int shard) const { return begin[shard + 1] - begin[shard]; }
+  const uint32_t* share(int shard) const {
+    return positions.get() + begin[shard];
+  }
+};
+
+// Throws std::bad_alloc. n as CheckBatchSize allows.
+BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
+                                Executor* executor);
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_BATCH_H_

@@ -1,0 +1,46 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Where threads come from: the caller.
+//
+// The core owns no thread. Whoever calls a batch operation hands in an
+// Executor; TensorFlow's kernels wrap the device's worker pool, tests wrap
+// std::thread, and SerialExecutor runs everything in the caller. Results never
+// depend on the choice: work is cut by hash or by position, never by thread.
+
+#ifndef TF_EMBEDDING_CC_CORE_EXECUTOR_H_
+#define TF_EMBEDDING_CC_CORE_EXECUTOR_H_
+
+#include <cstdint>
+#include <functional>
+
+namespace tf_embedding {
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  // At least 1; how many pieces are worth making.
+  virtual int num_threads() const = 0;
+
+  // Calls body(begin, end) on disjoint ranges that cover [0, n), on any
+  // threads, and returns when all are done. nanoseconds: the rough cost of one
+  // unit, by which the implementation decides how finely to cut. body must not
+  // throw.
+  virtual void ParallelFor(
+      int64_t n, int64_t nanoseconds,
+      const std::function<void(int64_t, int64_t)>& body) = 0;
+};
+
+class SerialExecutor final : public Executor {
+ public:
+  int num_threads() const override { return 1; }
+  void ParallelFor(int64_t n, int64_t /*nanoseconds*/,
+                   const std::function<void(int64_t, int64_t)>& body) override {
+    if (n > 0) body(0, n);
+  }
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_EXECUTOR_H_

@@ -1,0 +1,142 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/index.h"
+
+#include <new>
+#include <utility>
+
+#include "cc/core/memory.h"
+
+namespace tf_embedding {
+namespace {
+
+int FindSlot(const IndexBucket& bucket, int64_t key) {
+  for (int i = 0; i < kSlotsPerBucket; ++i) {
+    if (bucket.keys[i] == key && (bucket.control >> i & 1)) return i;
+  }
+  return -1;
+}
+
+void CountPassage(IndexBucket* bucket) {
+  if ((bucket->control & IndexBucket::kPassedMask) !=
+      IndexBucket::kPassedMask) {
+    bucket->control += IndexBucket::kOnePassed;
+  }
+}
+
+void TakeBackPassage(IndexBucket* bucket) {
+  if ((bucket->control & IndexBucket::kPassedMask) !=
+      IndexBucket::kPassedMask) {
+    bucket->control -= IndexBucket::kOnePassed;
+  }
+}
+
+}  // namespace
+
+ShardIndex::~ShardIndex() { FreePages(buckets_, bytes()); }
+
+uint32_t ShardIndex::FindRow(uint64_t hash, int64_t key) const {
+  if (num_buckets_ == 0) return kNoRow;
+  uint32_t b = BucketOfHash(hash, num_buckets_);
+  for (uint32_t probes = 0; probes < num_buckets_; ++probes) {
+    const int slot = FindSlot(buckets_[b], key);
+    if (slot >= 0) return buckets_[b].rows[slot];
+    if ((buckets_[b].control & IndexBucket::kPassedMask) == 0) return kNoRow;
+    b = NextBucket(b);
+  }
+  return kNoRow;
+}
+
+void ShardIndex::UpdateLimit() {
+  const uint64_t slots = static_cast<uint64_t>(num_buckets_) * kSlotsPerBucket;
+  limit_ = static_cast<uint64_t>(static_cast<double>(slots) * kMaxLoad);
+}
+
+void ShardIndex::ReserveOne() {
+  if (TFE_LIKELY(size_ < limit_)) return;
+  uint64_t wanted = num_buckets_ + num_buckets_ / 4 + 1;
+  // The one size where shards part ways; from there a quarter at a time keeps
+  // them apart.
+  if (num_buckets_ < 64 && wanted >= 64) {
+    wanted += static_cast<uint64_t>(static_cast<double>(wanted) * phase_ / 4);
+  }
+  if (wanted >= (1ull << 31)) throw std::bad_alloc();
+  Rebuild(static_cast<uint32_t>(wanted));
+}
+
+void ShardIndex::Insert(uint64_t hash, int64_t key, uint32_t row) {
+  uint32_t b = BucketOfHash(hash, num_buckets_);
+  for (;;) {
+    IndexBucket& bucket = buckets_[b];
+    const uint32_t room = ~bucket.control & IndexBucket::kOccupiedMask;
+    if (room != 0) {
+      const int slot = __builtin_ctz(room);
+      bucket.keys[slot] = key;
+      bucket.rows[slot] = row;
+      bucket.control |= 1u << slot;
+      ++size_;
+      return;
+    }
+    CountPassage(&bucket);
+    b = NextBucket(b);
+  }
+}
+
+uint32_t ShardIndex::Remove(uint64_t hash, int64_t key) {
+  if (num_buckets_ == 0) return kNoRow;
+  const uint32_t home = BucketOfHash(hash, num_buckets_);
+  uint32_t b = home;
+  for (uint32_t probes = 0; probes < num_buckets_; ++probes) {
+    IndexBucket& bucket = buckets_[b];
+    const int slot = FindSlot(bucket, key);
+    if (slot >= 0) {
+      for (uint32_t p = home; p != b; p = NextBucket(p)) {
+        TakeBackPassage(&buckets_[p]);
+      }
+      bucket.control &= ~(1u << slot);
+      --size_;
+      return bucket.rows[slot];
+    }
+    if ((bucket.control & IndexBucket::kPassedMask) == 0) return kNoRow;
+    b = NextBucket(b);
+  }
+  return kNoRow;
+}
+
+void ShardIndex::Rebuild(uint32_t num_buckets) {
+  auto* fresh = static_cast<IndexBucket*>(
+      AllocatePages(static_cast<int64_t>(num_buckets) * sizeof(IndexBucket)));
+  IndexBucket* const old = std::exchange(buckets_, fresh);
+  const uint32_t num_old = std::exchange(num_buckets_, num_buckets);
+  size_ = 0;
+  UpdateLimit();
+  for (uint32_t b = 0; b < num_old; ++b) {
+    for (uint32_t left = old[b].control & IndexBucket::kOccupiedMask; left != 0;
+         left &= left - 1) {
+      const int slot = __builtin_ctz(left);
+      Insert(MixKey(old[b].keys[slot]), old[b].keys[slot], old[b].rows[slot]);
+    }
+  }
+  FreePages(old, static_cast<int64_t>(num_old) * sizeof(IndexBucket));
+}
+
+void ShardIndex::Shrink() {
+  if (size_ == 0) {
+    Clear();
+    return;
+  }
+  if (num_buckets_ < 16 || size_ * 3 > limit_) return;
+  const uint64_t slots_needed = size_ + size_ / 4;
+  Rebuild(static_cast<uint32_t>(slots_needed / kSlotsPerBucket + 1));
+}
+
+void ShardIndex::Clear() {
+  FreePages(buckets_, bytes());
+  buckets_ = nullptr;
+  num_buckets_ = 0;
+  size_ = 0;
+  limit_ = 0;
+}
+
+}  // namespace tf_embedding

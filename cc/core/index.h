@@ -1,0 +1,126 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// ShardIndex: from a key to the number of its row, in one shard.
+//
+// Layout. An array of buckets of one cache line each:
+//
+//   struct IndexBucket {          64 bytes, aligned to 64
+//     int64_t  keys[5];
+//     uint32_t rows[5];           row number in the shard's row store
+//     uint32_t control;           bits 0..4  slot i is occupied
+//   };                            bits 8..31 passed: how many keys whose home
+//                                            is here or before went further
+//
+// A key lives in its home bucket (BucketOfHash) or, where that was full, in the
+// first one after it that had room, wrapping around. Every bucket that a key
+// passed on the way counts it in "passed". A search compares five keys, stops
+// on a match, goes on only while passed > 0. There is no reserved key, because
+// occupancy has its own bits, and there are no tombstones: removing a key takes
+// its passage back from the buckets between its home and its place. The count
+// has 24 bits; one that ever filled up would stay full, which costs time and
+// never a wrong answer.
+//
+// Cost. 12.8 bytes a slot. Growth is by a quarter, at load kMaxLoad, so the
+// index takes 15 to 19 bytes a key, and because shards reach their next size at
+// different moments (see phase), a table of many shards stays near the middle.
+// At that load a search that succeeds touches about 1.2 lines and the second is
+// adjacent. Growing reads the old array and writes the new one front to back
+// (see BucketOfHash); only the shard's own writers wait for it.
+//
+// Growth past 2^31 buckets (10^10 keys a shard) is refused by Reserve.
+//
+// Thread safety: none. The shard's lock guards it: FindRow under a reader's
+// lock, all else under the writer's. Memory that runs out throws
+// std::bad_alloc with the index unchanged; the table turns it into a Status.
+
+#ifndef TF_EMBEDDING_CC_CORE_INDEX_H_
+#define TF_EMBEDDING_CC_CORE_INDEX_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "cc/core/hash.h"
+#include "cc/core/platform.h"
+
+namespace tf_embedding {
+
+constexpr int kSlotsPerBucket = 5;
+constexpr uint32_t kNoRow = 0xFFFFFFFFu;
+
+struct alignas(kCacheLine) IndexBucket {
+  int64_t keys[kSlotsPerBucket];
+  uint32_t rows[kSlotsPerBucket];
+  uint32_t control;
+
+  static constexpr uint32_t kOccupiedMask = (1u << kSlotsPerBucket) - 1;
+  static constexpr uint32_t kOnePassed = 1u << 8;
+  static constexpr uint32_t kPassedMask = 0xFFFFFF00u;
+};
+static_assert(sizeof(IndexBucket) == kCacheLine, "one line a bucket");
+
+class ShardIndex {
+ public:
+  // phase in [0, 1): where between two sizes this shard's sizes lie.
+  explicit ShardIndex(double phase = 0) : phase_(phase) {}
+  ~ShardIndex();
+  ShardIndex(const ShardIndex&) = delete;
+  ShardIndex& operator=(const ShardIndex&) = delete;
+
+  uint64_t size() const { return size_; }
+  const IndexBucket* buckets() const { return buckets_; }
+  uint32_t num_buckets() const { return num_buckets_; }
+  int64_t bytes() const {
+    return static_cast<int64_t>(num_buckets_) * sizeof(IndexBucket);
+  }
+
+  // kNoRow where the key is absent.
+  uint32_t FindRow(uint64_t hash, int64_t key) const;
+
+  // Makes room for one more key. Call before Insert.
+  void ReserveOne();
+
+  // The key must be absent, and ReserveOne called.
+  void Insert(uint64_t hash, int64_t key, uint32_t row);
+
+  // Takes the key out and returns its row; kNoRow where it is absent.
+  uint32_t Remove(uint64_t hash, int64_t key);
+
+  // Gives memory back where much more is held than the size needs.
+  void Shrink();
+
+  void Clear();
+
+  // Calls visit(key, &row) for every key, in bucket order; visit may change
+  // the row number.
+  template <class Visit>
+  void ForEach(const Visit& visit) const {
+    for (uint32_t b = 0; b < num_buckets_; ++b) {
+      IndexBucket& bucket = buckets_[b];
+      for (uint32_t left = bucket.control & IndexBucket::kOccupiedMask;
+           left != 0; left &= left - 1) {
+        const int slot = __builtin_ctz(left);
+        visit(bucket.keys[slot], &bucket.rows[slot]);
+      }
+    }
+  }
+
+ private:
+  static constexpr double kMaxLoad = 0.84;
+
+  void Rebuild(uint32_t num_buckets);
+  uint32_t NextBucket(uint32_t bucket) const {
+    return bucket + 1 == num_buckets_ ? 0 : bucket + 1;
+  }
+  void UpdateLimit();
+
+  IndexBucket* buckets_ = nullptr;
+  uint32_t num_buckets_ = 0;
+  uint64_t size_ = 0;
+  uint64_t limit_ = 0;  // size at which to grow
+  double phase_;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_INDEX_H_

@@ -1,0 +1,129 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace tf_embedding {
+namespace {
+
+constexpr int64_t kPage = 4096;
+constexpr int64_t kHugePage = 2 << 20;
+// From here on the pages come straight from the system.
+constexpr int64_t kMapFrom = 1 << 20;
+constexpr int64_t kMaxChunk = 64 << 20;
+
+int64_t RoundUp(int64_t value, int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+void* AllocatePages(int64_t bytes) {
+  if (bytes < kMapFrom) {
+    void* pages = std::aligned_alloc(64, RoundUp(bytes, 64));
+    if (pages == nullptr) throw std::bad_alloc();
+    std::memset(pages, 0, bytes);
+    return pages;
+  }
+  // Over-allocates by one huge page and trims, so that the range starts on a
+  // huge page's boundary.
+  const int64_t length = RoundUp(bytes, kPage);
+  void* const raw = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (raw == MAP_FAILED) throw std::bad_alloc();
+  char* const begin = static_cast<char*>(raw);
+  const int64_t skip = RoundUp(reinterpret_cast<intptr_t>(raw), kHugePage) -
+                       reinterpret_cast<intptr_t>(raw);
+  if (skip > 0) munmap(begin, skip);
+  if (kHugePage - skip > 0) {
+    munmap(begin + skip + length, kHugePage - skip);
+  }
+  // Advice only: without huge pages the table is slower, not wrong.
+  madvise(begin + skip, length, MADV_HUGEPAGE);
+  return begin + skip;
+}
+
+void FreePages(void* pages, int64_t bytes) {
+  if (pages == nullptr) return;
+  if (bytes < kMapFrom) {
+    std::free(pages);
+  } else {
+    munmap(pages, RoundUp(bytes, kPage));
+  }
+}
+
+SlabArena::SlabArena(int64_t block_bytes)
+    : block_bytes_(RoundUp(block_bytes, kPage)) {}
+
+SlabArena::~SlabArena() {
+  for (const Chunk& chunk : chunks_) FreePages(chunk.begin, chunk.bytes);
+}
+
+int64_t SlabArena::bytes_in_use() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return blocks_used_ * block_bytes_;
+}
+
+char* SlabArena::Allocate() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  // The last chunk is the one with room, but for what was given back.
+  for (auto chunk = chunks_.rbegin(); chunk != chunks_.rend(); ++chunk) {
+    if (chunk->num_used == chunk->num_blocks) continue;
+    char* block;
+    if (!chunk->free.empty()) {
+      block = chunk->free.back();
+      chunk->free.pop_back();
+    } else {
+      block =
+          chunk->begin + (chunk->num_blocks - chunk->num_fresh) * block_bytes_;
+      --chunk->num_fresh;
+    }
+    ++chunk->num_used;
+    ++blocks_used_;
+    return block;
+  }
+  // An eighth of what is used, so that a small table stays small.
+  const int64_t wanted =
+      std::clamp(blocks_used_ * block_bytes_ / 8, kHugePage, kMaxChunk);
+  const int64_t num_blocks = std::max<int64_t>(1, wanted / block_bytes_);
+  Chunk chunk{};
+  chunk.bytes = num_blocks * block_bytes_;
+  chunk.num_blocks = num_blocks;
+  chunk.num_used = 1;
+  chunk.num_fresh = num_blocks - 1;
+  chunks_.reserve(chunks_.size() + 1);  // so that nothing throws after the next
+  chunk.begin = static_cast<char*>(AllocatePages(chunk.bytes));
+  char* const block = chunk.begin;
+  chunks_.push_back(std::move(chunk));
+  ++blocks_used_;
+  return block;
+}
+
+void SlabArena::Release(char* block) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto chunk = std::find_if(
+      chunks_.begin(), chunks_.end(), [block](const Chunk& candidate) {
+        return block >= candidate.begin &&
+               block < candidate.begin + candidate.bytes;
+      });
+  --blocks_used_;
+  if (--chunk->num_used == 0) {
+    FreePages(chunk->begin, chunk->bytes);
+    chunks_.erase(chunk);
+    return;
+  }
+  chunk->free.push_back(block);
+  // Also leaves the block zeroed for its next use.
+  if (madvise(block, block_bytes_, MADV_DONTNEED) != 0) {
+    std::memset(block, 0, block_bytes_);
+  }
+}
+
+}  // namespace tf_embedding

@@ -1,0 +1,65 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Memory for indexes and rows: pages that start at zero and go back whole.
+//
+// Small pieces come from the heap, large ones from mmap with huge pages
+// advised, because random rows of a table of gigabytes would otherwise miss the
+// TLB at every access. All memory is zero when handed out.
+//
+// SlabArena hands out blocks of one size, cut from chunks that grow with the
+// table, so that a table of many shards does not leave a half-used huge page in
+// each of them. A block given back returns its pages to the system at once and
+// its address range to the arena; a chunk goes when its last block does.
+//
+// Thread safety: the functions and SlabArena may be called from any thread.
+// Failure: std::bad_alloc, caught at the table's boundary.
+
+#ifndef TF_EMBEDDING_CC_CORE_MEMORY_H_
+#define TF_EMBEDDING_CC_CORE_MEMORY_H_
+
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace tf_embedding {
+
+// Zeroed, aligned to 64 bytes at least. bytes > 0; throws std::bad_alloc.
+void* AllocatePages(int64_t bytes);
+// bytes as it was allocated; a null pointer is fine.
+void FreePages(void* pages, int64_t bytes);
+
+class SlabArena {
+ public:
+  // block_bytes is rounded up to whole pages.
+  explicit SlabArena(int64_t block_bytes);
+  ~SlabArena();
+  SlabArena(const SlabArena&) = delete;
+  SlabArena& operator=(const SlabArena&) = delete;
+
+  int64_t block_bytes() const { return block_bytes_; }
+  // Bytes of the blocks that are handed out.
+  int64_t bytes_in_use() const;
+
+  char* Allocate();
+  void Release(char* block);
+
+ private:
+  struct Chunk {
+    char* begin;
+    int64_t bytes;
+    int64_t num_blocks;
+    int64_t num_used;
+    int64_t num_fresh;  // blocks at the end that were never handed out
+    std::vector<char*> free;
+  };
+
+  const int64_t block_bytes_;
+  mutable std::mutex mutex_;
+  std::vector<Chunk> chunks_;
+  int64_t blocks_used_ = 0;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_MEMORY_H_

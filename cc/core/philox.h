@@ -1,0 +1,47 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Philox4x32-10: random bits as a pure function of a counter and a key.
+//
+// Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+// SC 2011. There is no state: any thread or device that knows the seed, the
+// embedding's key and the column computes the same four words.
+
+#ifndef TF_EMBEDDING_CC_CORE_PHILOX_H_
+#define TF_EMBEDDING_CC_CORE_PHILOX_H_
+
+#include <cstdint>
+
+#include "cc/core/platform.h"
+
+namespace tf_embedding {
+
+struct PhiloxWords {
+  uint32_t w[4];
+};
+
+TFE_HOST_DEVICE inline PhiloxWords Philox4x32(uint64_t counter_low,
+                                              uint64_t counter_high,
+                                              uint64_t key) {
+  uint32_t c0 = static_cast<uint32_t>(counter_low);
+  uint32_t c1 = static_cast<uint32_t>(counter_low >> 32);
+  uint32_t c2 = static_cast<uint32_t>(counter_high);
+  uint32_t c3 = static_cast<uint32_t>(counter_high >> 32);
+  uint32_t k0 = static_cast<uint32_t>(key);
+  uint32_t k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = static_cast<uint64_t>(c0) * 0xD2511F53u;
+    const uint64_t p1 = static_cast<uint64_t>(c2) * 0xCD9E8D57u;
+    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    c1 = static_cast<uint32_t>(p1);
+    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c3 = static_cast<uint32_t>(p0);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return PhiloxWords{{c0, c1, c2, c3}};
+}
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_PHILOX_H_

@@ -1,0 +1,28 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// What differs between compilers and devices, behind names that do not.
+
+#ifndef TF_EMBEDDING_CC_CORE_PLATFORM_H_
+#define TF_EMBEDDING_CC_CORE_PLATFORM_H_
+
+// Marks what a CUDA kernel may call too. The same text is then compiled for
+// both devices, so that a rule or an initial row has one definition.
+#if defined(__CUDACC__)
+#define TFE_HOST_DEVICE __host__ __device__
+#else
+#define TFE_HOST_DEVICE
+#endif
+
+#define TFE_PREFETCH_READ(address) __builtin_prefetch((address), 0, 3)
+#define TFE_PREFETCH_WRITE(address) __builtin_prefetch((address), 1, 3)
+#define TFE_LIKELY(x) __builtin_expect(!!(x), 1)
+#define TFE_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+namespace tf_embedding {
+
+constexpr int kCacheLine = 64;
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_PLATFORM_H_

@@ -1,0 +1,105 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/row_store.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "cc/core/index.h"  // kNoRow, the one row number that is not a row
+
+namespace tf_embedding {
+namespace {
+
+constexpr int64_t kSlabBytes = 64 << 10;
+constexpr int64_t kFirstRows = 4;
+
+}  // namespace
+
+RowLayout::RowLayout(int dim, int vector_slots, int scalar_slots)
+    : dim(dim), vector_slots(vector_slots), scalar_slots(scalar_slots) {
+  const int64_t bytes = static_cast<int64_t>(width()) * sizeof(float);
+  // Wide records start on 16 bytes, so that vector loads rarely straddle a
+  // line; for narrow ones the padding would cost more than it gives.
+  stride = bytes < 64 ? bytes : (bytes + 15) / 16 * 16;
+  while (rows_per_slab() * 2 * stride <= kSlabBytes) ++slab_shift;
+}
+
+RowStore::~RowStore() {
+  for (int64_t s = static_cast<int64_t>(slabs_.size()) - 1; s >= 0; --s) {
+    ReleaseSlab(s);
+  }
+}
+
+void RowStore::ReleaseSlab(int64_t slab) {
+  if (slab == 0 && first_is_small()) {
+    FreePages(slabs_[0], first_capacity_ * row_bytes());
+  } else {
+    arena_->Release(slabs_[slab]);
+  }
+}
+
+int64_t RowStore::bytes() const {
+  if (slabs_.empty()) return 0;
+  const int64_t first =
+      first_is_small() ? first_capacity_ * row_bytes() : arena_->block_bytes();
+  return first +
+         static_cast<int64_t>(slabs_.size() - 1) * arena_->block_bytes();
+}
+
+void RowStore::GrowFirstSlab() {
+  const int64_t wanted =
+      std::min(layout_.rows_per_slab(),
+               first_capacity_ == 0 ? kFirstRows : first_capacity_ * 2);
+  slabs_.reserve(1);
+  char* const fresh =
+      wanted == layout_.rows_per_slab()
+          ? arena_->Allocate()
+          : static_cast<char*>(AllocatePages(wanted * row_bytes()));
+  if (slabs_.empty()) {
+    slabs_.push_back(fresh);
+  } else {
+    std::memcpy(fresh, slabs_[0], end_ * layout_.stride);
+    std::memcpy(fresh + wanted * layout_.stride,
+                slabs_[0] + first_capacity_ * layout_.stride,
+                end_ * sizeof(RowMeta));
+    FreePages(slabs_[0], first_capacity_ * row_bytes());
+    slabs_[0] = fresh;
+  }
+  first_capacity_ = wanted;
+}
+
+uint32_t RowStore::Allocate() {
+  if (!free_.empty()) {
+    const uint32_t row = free_.back();
+    free_.pop_back();
+    return row;
+  }
+  if (end_ == kNoRow) throw std::bad_alloc();
+  if (end_ >= first_capacity_) {
+    if (first_capacity_ < layout_.rows_per_slab()) {
+      GrowFirstSlab();
+    } else if ((end_ >> layout_.slab_shift) >= slabs_.size()) {
+      if (slabs_.size() == slabs_.capacity()) slabs_.reserve(2 * slabs_.size());
+      slabs_.push_back(arena_->Allocate());
+    }
+  }
+  return end_++;
+}
+
+void RowStore::Truncate(uint32_t new_end) {
+  end_ = new_end;
+  free_.clear();
+  free_.shrink_to_fit();
+  const int64_t needed =
+      (static_cast<int64_t>(new_end) + layout_.rows_per_slab() - 1) >>
+      layout_.slab_shift;
+  while (static_cast<int64_t>(slabs_.size()) > needed) {
+    ReleaseSlab(static_cast<int64_t>(slabs_.size()) - 1);
+    slabs_.pop_back();
+  }
+  if (slabs_.empty()) first_capacity_ = 0;
+}
+
+}  // namespace tf_embedding

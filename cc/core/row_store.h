@@ -1,0 +1,125 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// RowStore: the rows of one shard.
+//
+// A row is one record of floats and one RowMeta:
+//
+//   record:  [ vector: dim | slot 0: dim | ... | slot s-1: dim | scalars ]
+//   meta:    { frequency: u32, version: u32 }
+//
+// Vector and slots lie together because the update reads and writes them
+// together. Frequency and version lie beside the records, not in them, so that
+// with a dim of 16 a vector is exactly one cache line and a lookup touches no
+// other.
+//
+//   slab:    [ record x R | meta x R ]      R a power of two, about 64 KiB
+//
+// Row n is at slab n / R, place n mod R; slabs never move, except that the
+// first one starts small and doubles until it is full size, so that a table of
+// a hundred keys takes kilobytes. Pointers to rows are therefore good until the
+// next Allocate, and a writer that inserts takes all of a block's row numbers
+// before it asks for a pointer.
+//
+// Rows given back go on a free list and are handed out again, last one first.
+// When too many are free the shard moves rows down into the holes (Compact
+// in shard.h) and calls Truncate, which gives the empty slabs at the end back.
+//
+// Thread safety: none; the shard's lock guards it.
+// Failure: std::bad_alloc with the store unchanged.
+
+#ifndef TF_EMBEDDING_CC_CORE_ROW_STORE_H_
+#define TF_EMBEDDING_CC_CORE_ROW_STORE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "cc/core/memory.h"
+
+namespace tf_embedding {
+
+struct RowMeta {
+  uint32_t frequency;  // occurrences trained; stays at its maximum
+  uint32_t version;    // the step of the last update
+};
+
+// What a row looks like; the same in all shards of a table.
+struct RowLayout {
+  RowLayout() = default;
+  RowLayout(int dim, int vector_slots, int scalar_slots);
+
+  // Values in a record after the vector.
+  int slot_width() const { return dim * vector_slots + scalar_slots; }
+  int width() const { return dim + slot_width(); }
+  int64_t rows_per_slab() const { return int64_t{1} << slab_shift; }
+  int64_t slab_bytes() const {
+    return rows_per_slab() * (stride + static_cast<int64_t>(sizeof(RowMeta)));
+  }
+
+  int dim = 1;
+  int vector_slots = 0;
+  int scalar_slots = 0;
+  int64_t stride = 4;  // bytes from one record to the next
+  int slab_shift = 0;
+};
+
+class RowStore {
+ public:
+  // The arena's blocks hold a slab of layout.
+  RowStore(const RowLayout& layout, SlabArena* arena)
+      : layout_(layout), arena_(arena) {}
+  ~RowStore();
+  RowStore(const RowStore&) = delete;
+  RowStore& operator=(const RowStore&) = delete;
+
+  // Rows 0..end()-1 have a place; the free ones among them are in free_rows.
+  uint32_t end() const { return end_; }
+  const std::vector<uint32_t>& free_rows() const { return free_; }
+  uint32_t live() const { return end_ - static_cast<uint32_t>(free_.size()); }
+  // Bytes held for rows, used or not.
+  int64_t bytes() const;
+
+  // The record is undefined, the meta too: the caller writes both.
+  uint32_t Allocate();
+  void Release(uint32_t row) { free_.push_back(row); }
+  // Every row from new_end on is unused. Forgets the free list.
+  void Truncate(uint32_t new_end);
+
+  char* const* slabs() const { return slabs_.data(); }
+  float* record(uint32_t row) const {
+    return reinterpret_cast<float*>(slabs_[row >> layout_.slab_shift] +
+                                    (row & mask()) * layout_.stride);
+  }
+  RowMeta* meta(uint32_t row) const {
+    const uint32_t slab = row >> layout_.slab_shift;
+    const int64_t capacity =
+        slab == 0 ? first_capacity_ : layout_.rows_per_slab();
+    return reinterpret_cast<RowMeta*>(slabs_[slab] +
+                                      capacity * layout_.stride) +
+           (row & mask());
+  }
+
+ private:
+  uint32_t mask() const {
+    return static_cast<uint32_t>(layout_.rows_per_slab() - 1);
+  }
+  int64_t row_bytes() const {
+    return layout_.stride + static_cast<int64_t>(sizeof(RowMeta));
+  }
+  bool first_is_small() const {
+    return first_capacity_ < layout_.rows_per_slab();
+  }
+  void GrowFirstSlab();
+  void ReleaseSlab(int64_t slab);
+
+  const RowLayout layout_;
+  SlabArena* const arena_;
+  std::vector<char*> slabs_;
+  int64_t first_capacity_ = 0;
+  uint32_t end_ = 0;
+  std::vector<uint32_t> free_;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_ROW_STORE_H_

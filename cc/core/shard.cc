@@ -1,0 +1,41 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/shard.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace tf_embedding {
+
+void Shard::Compact(const RowLayout& layout) {
+  const uint32_t live = rows_->live();
+  const auto num_free = static_cast<int64_t>(rows_->free_rows().size());
+  if (live > 0 &&
+      num_free < std::max<int64_t>(layout.rows_per_slab(), live / 4)) {
+    return;
+  }
+  std::vector<uint32_t> holes;
+  for (uint32_t row : rows_->free_rows()) {
+    if (row < live) holes.push_back(row);
+  }
+  index_.ForEach([&](int64_t /*key*/, uint32_t* row) {
+    if (*row < live) return;
+    const uint32_t hole = holes.back();
+    holes.pop_back();
+    std::memcpy(rows_->record(hole), rows_->record(*row), layout.stride);
+    *rows_->meta(hole) = *rows_->meta(*row);
+    *row = hole;
+  });
+  rows_->Truncate(live);
+  index_.Shrink();
+}
+
+void Shard::Clear(const RowLayout& layout, SlabArena* arena) {
+  auto fresh = std::make_unique<RowStore>(layout, arena);
+  index_.Clear();
+  rows_ = std::move(fresh);
+}
+
+}  // namespace tf_embedding

@@ -1,0 +1,88 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Shard: one part of a table, by the high bits of the hash: an index, the rows,
+// and the lock that guards both.
+//
+// Invariant, whenever the lock is free: the index maps each of its keys to a
+// row number below rows.end(), no two keys to the same one, and the row numbers
+// that no key has are exactly rows.free_rows().
+//
+// Thread safety: every method needs the lock: const ones as a reader, the
+// others as the writer. Failure: std::bad_alloc; the invariant holds.
+
+#ifndef TF_EMBEDDING_CC_CORE_SHARD_H_
+#define TF_EMBEDDING_CC_CORE_SHARD_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+#include "cc/core/index.h"
+#include "cc/core/isa.h"
+#include "cc/core/row_store.h"
+#include "cc/core/spin_lock.h"
+
+namespace tf_embedding {
+
+class Shard {
+ public:
+  Shard(double phase, const RowLayout& layout, SlabArena* arena)
+      : index_(phase), rows_(std::make_unique<RowStore>(layout, arena)) {}
+
+  SharedSpinLock* lock() const { return &lock_; }
+
+  const ShardIndex& index() const { return index_; }
+  const RowStore& rows() const { return *rows_; }
+  ShardView view() const {
+    return ShardView{index_.buckets(), rows_->slabs(), index_.num_buckets()};
+  }
+  int64_t bytes() const { return index_.bytes() + rows_->bytes(); }
+
+  // The key must be absent. The row's record and meta are undefined.
+  uint32_t Insert(uint64_t hash, int64_t key) {
+    index_.ReserveOne();
+    const uint32_t row = rows_->Allocate();
+    index_.Insert(hash, key, row);
+    return row;
+  }
+
+  // Whether the key was there.
+  bool Remove(uint64_t hash, int64_t key) {
+    const uint32_t row = index_.Remove(hash, key);
+    if (row == kNoRow) return false;
+    rows_->Release(row);
+    return true;
+  }
+
+  // Gives memory back once a quarter of the rows and a slab are free: moves the
+  // last rows into the holes. Call after a batch of Remove.
+  void Compact(const RowLayout& layout);
+
+  void Clear(const RowLayout& layout, SlabArena* arena);
+
+  // Takes over the keys, vectors and metas of a shard of another layout, this
+  // one being empty; init_slots(record) then writes the slots of each.
+  template <class InitSlots>
+  void CopyRows(const Shard& other, int dim, const InitSlots& init_slots);
+
+ private:
+  mutable SharedSpinLock lock_;
+  ShardIndex index_;
+  std::unique_ptr<RowStore> rows_;
+};
+
+template <class InitSlots>
+void Shard::CopyRows(const Shard& other, int dim, const InitSlots& init_slots) {
+  other.index_.ForEach([&](int64_t key, const uint32_t* from) {
+    const uint32_t row = Insert(MixKey(key), key);
+    float* const record = rows_->record(row);
+    std::copy_n(other.rows_->record(*from), dim, record);
+    init_slots(record);
+    *rows_->meta(row) = *other.rows_->meta(*from);
+  });
+}
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_SHARD_H_

@@ -1,0 +1,482 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/table.h"
+
+#include <algorithm>
+#include <bitset>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "cc/core/table_internal.h"
+
+namespace tf_embedding {
+namespace {
+
+constexpr int64_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
+
+// Below this many keys a chunk locks only the shards that it needs.
+constexpr int64_t kLockAllFrom = 256;
+
+// Locks shards for reading, in ascending order, for a scope.
+class ShardReaderLocks {
+ public:
+  ShardReaderLocks(const std::vector<std::unique_ptr<Shard>>& shards,
+                   const std::bitset<1 << kMaxLog2Shards>& wanted)
+      : shards_(shards), wanted_(wanted) {
+    for (size_t s = 0; s < shards_.size(); ++s) {
+      if (wanted_[s]) shards_[s]->lock()->lock_shared();
+    }
+  }
+  ~ShardReaderLocks() {
+    for (size_t s = 0; s < shards_.size(); ++s) {
+      if (wanted_[s]) shards_[s]->lock()->unlock_shared();
+    }
+  }
+  ShardReaderLocks(const ShardReaderLocks&) = delete;
+  ShardReaderLocks& operator=(const ShardReaderLocks&) = delete;
+
+ private:
+  const std::vector<std::unique_ptr<Shard>>& shards_;
+  const std::bitset<1 << kMaxLog2Shards> wanted_;
+};
+
+std::bitset<1 << kMaxLog2Shards> AllShards() {
+  return std::bitset<1 << kMaxLog2Shards>().set();
+}
+
+}  // namespace
+
+Status EmbeddingTable::Create(TableOptions options,
+                              std::unique_ptr<EmbeddingTable>* table) {
+  if (options.dim < 1 || options.dim > kMaxDim) {
+    return InvalidArgument("dim is ", options.dim, "; it must be in [1, ",
+                           kMaxDim, "]");
+  }
+  if (options.log2_shards < 0 || options.log2_shards > kMaxLog2Shards) {
+    return InvalidArgument("log2_shards is ", options.log2_shards,
+                           "; it must be in [0, ", kMaxLog2Shards, "]");
+  }
+  std::shared_ptr<const Initializer> initializer;
+  TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
+                                          options.dim, &initializer));
+  try {
+    table->reset(new EmbeddingTable(options.dim, options.log2_shards,
+                                    std::move(initializer)));
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory(options.dim, 0);
+  }
+  return Status();
+}
+
+EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
+                               std::shared_ptr<const Initializer> initializer)
+    : dim_(dim),
+      log2_shards_(log2_shards),
+      layout_(dim, 0, 0),
+      arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
+      initializer_(std::move(initializer)) {
+  const int num_shards = 1 << log2_shards;
+  views_.resize(num_shards);
+  for (int s = 0; s < num_shards; ++s) {
+    shards_.push_back(std::make_unique<Shard>(
+        static_cast<double>(s) / num_shards, layout_, arena_.get()));
+  }
+}
+
+int64_t EmbeddingTable::SizeLocked() const {
+  int64_t size = 0;
+  for (const auto& shard : shards_) {
+    ReaderLock lock(shard->lock());
+    size += static_cast<int64_t>(shard->index().size());
+  }
+  return size;
+}
+
+int64_t EmbeddingTable::size() const {
+  ReaderLock lock(&layout_lock_);
+  return SizeLocked();
+}
+
+TableStats EmbeddingTable::stats() const {
+  ReaderLock lock(&layout_lock_);
+  TableStats stats;
+  const int64_t row_bytes =
+      layout_.stride + static_cast<int64_t>(sizeof(RowMeta));
+  for (const auto& shard : shards_) {
+    ReaderLock shard_lock(shard->lock());
+    const auto size = static_cast<int64_t>(shard->index().size());
+    stats.size += size;
+    stats.index_bytes += shard->index().bytes();
+    stats.row_bytes += shard->rows().bytes();
+    stats.row_used_bytes += size * row_bytes;
+  }
+  stats.fixed_bytes = static_cast<int64_t>(
+      sizeof(*this) +
+      shards_.size() * (sizeof(Shard) + sizeof(RowStore) + sizeof(ShardView)) +
+      initializer_->spec().matrix.size() * sizeof(float));
+  return stats;
+}
+
+std::string EmbeddingTable::rule() const {
+  ReaderLock lock(&layout_lock_);
+  return rule_ == nullptr ? "" : rule_->name;
+}
+
+std::shared_ptr<const Initializer> EmbeddingTable::initializer() const {
+  ReaderLock lock(&layout_lock_);
+  return initializer_;
+}
+
+void EmbeddingTable::set_initializer(
+    std::shared_ptr<const Initializer> initializer) {
+  WriterLock lock(&layout_lock_);
+  initializer_ = std::move(initializer);
+}
+
+TableView EmbeddingTable::ViewLocked() const {
+  return TableView{views_.data(), log2_shards_, layout_.slab_shift,
+                   layout_.stride, dim_};
+}
+
+TableShape EmbeddingTable::ShapeLocked() const {
+  TableShape shape;
+  if (rule_ == nullptr) return shape;
+  shape.rule = rule_->name;
+  shape.slot_width = layout_.slot_width();
+  shape.initial_slots.assign(initial_vector_slots_,
+                             initial_vector_slots_ + layout_.vector_slots);
+  shape.initial_slots.insert(shape.initial_slots.end(), initial_scalar_slots_,
+                             initial_scalar_slots_ + layout_.scalar_slots);
+  return shape;
+}
+
+void EmbeddingTable::InitSlots(float* record) const {
+  float* slot = record + dim_;
+  for (int k = 0; k < layout_.vector_slots; ++k) {
+    slot = std::fill_n(slot, dim_, initial_vector_slots_[k]);
+  }
+  std::copy_n(initial_scalar_slots_, layout_.scalar_slots, slot);
+}
+
+void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
+                                 float* out) const {
+  int64_t missing[kLookupChunk];
+  int64_t num_missing;
+  {
+    std::bitset<1 << kMaxLog2Shards> wanted;
+    if (n >= kLockAllFrom) {
+      wanted = AllShards();
+    } else {
+      for (int64_t i = 0; i < n; ++i) {
+        wanted.set(ShardOfHash(MixKey(keys[i]), log2_shards_));
+      }
+    }
+    ShardReaderLocks locks(shards_, wanted);
+    num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
+  }
+  for (int64_t m = 0; m < num_missing; ++m) {
+    const int64_t i = missing[m];
+    initializer_->Fill(keys[i], out + i * dim_);
+  }
+}
+
+Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
+                              Executor* executor) const {
+  ReaderLock lock(&layout_lock_);
+  const int64_t chunk = std::clamp<int64_t>(
+      n / std::max(1, executor->num_threads()) + 1, 1, kLookupChunk);
+  const int64_t num_chunks = (n + chunk - 1) / chunk;
+  executor->ParallelFor(
+      num_chunks, chunk * (10 + dim_ / 8), [&](int64_t from, int64_t to) {
+        for (int64_t c = from; c < to; ++c) {
+          const int64_t begin = c * chunk;
+          LookupRange(keys + begin, std::min(chunk, n - begin),
+                      out + begin * dim_);
+        }
+      });
+  return Status();
+}
+
+Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
+                            const Allocate& allocate,
+                            Executor* executor) const {
+  ReaderLock lock(&layout_lock_);
+  TableShape shape = ShapeLocked();
+  shape.size = n;
+  RowColumns out;
+  TFE_RETURN_IF_ERROR(allocate(shape, &out));
+  const int64_t width = layout_.slot_width();
+  executor->ParallelFor(
+      n, kNanosecondsPerRow * 2, [&](int64_t from, int64_t to) {
+        // On the stack: nothing may throw on the executor's threads.
+        float absent[(1 + kMaxVectorSlots) * kMaxDim + kMaxScalarSlots];
+        for (int64_t i = from; i < to; ++i) {
+          const uint64_t hash = MixKey(keys[i]);
+          const Shard& shard = *shards_[ShardOfHash(hash, log2_shards_)];
+          ReaderLock shard_lock(shard.lock());
+          const uint32_t row = shard.index().FindRow(hash, keys[i]);
+          const bool found = row != kNoRow;
+          const float* record = absent;
+          if (found) {
+            record = shard.rows().record(row);
+          } else if (out.values != nullptr || out.slots != nullptr) {
+            initializer_->Fill(keys[i], absent);
+            InitSlots(absent);
+          }
+          if (out.keys != nullptr) out.keys[i] = keys[i];
+          if (out.found != nullptr) out.found[i] = found;
+          if (out.values != nullptr) {
+            std::copy_n(record, dim_, out.values + i * dim_);
+          }
+          if (out.slots != nullptr) {
+            std::copy_n(record + dim_, width, out.slots + i * width);
+          }
+          if (out.frequency != nullptr) {
+            out.frequency[i] = found ? shard.rows().meta(row)->frequency : 0;
+          }
+          if (out.version != nullptr) {
+            out.version[i] =
+                found ? shard.rows().meta(row)->version : kNoVersion;
+          }
+        }
+      });
+  return Status();
+}
+
+Status EmbeddingTable::Export(const Allocate& allocate,
+                              Executor* executor) const {
+  ReaderLock lock(&layout_lock_);
+  ShardReaderLocks locks(shards_, AllShards());
+  TableShape shape = ShapeLocked();
+  std::vector<int64_t> begin;
+  for (const auto& shard : shards_) {
+    begin.push_back(shape.size);
+    shape.size += static_cast<int64_t>(shard->index().size());
+  }
+  RowColumns out;
+  TFE_RETURN_IF_ERROR(allocate(shape, &out));
+  const auto num_shards = static_cast<int64_t>(shards_.size());
+  const int64_t width = layout_.slot_width();
+  executor->ParallelFor(
+      num_shards, shape.size * kNanosecondsPerRow / num_shards + 1,
+      [&](int64_t from, int64_t to) {
+        for (int64_t s = from; s < to; ++s) {
+          const Shard& shard = *shards_[s];
+          int64_t i = begin[s];
+          shard.index().ForEach([&](int64_t key, const uint32_t* row) {
+            const float* const record = shard.rows().record(*row);
+            const RowMeta* const meta = shard.rows().meta(*row);
+            if (out.keys != nullptr) out.keys[i] = key;
+            if (out.values != nullptr) {
+              std::copy_n(record, dim_, out.values + i * dim_);
+            }
+            if (out.slots != nullptr) {
+              std::copy_n(record + dim_, width, out.slots + i * width);
+            }
+            if (out.frequency != nullptr) out.frequency[i] = meta->frequency;
+            if (out.version != nullptr) out.version[i] = meta->version;
+            ++i;
+          });
+        }
+      });
+  return Status();
+}
+
+Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
+                                  const float* initial_vector_slots,
+                                  const float* initial_scalar_slots,
+                                  int64_t* rows_reset) {
+  const int vector_slots =
+      rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
+  const int scalar_slots =
+      rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size());
+  const RowLayout layout(dim_, vector_slots, scalar_slots);
+  auto arena = std::make_unique<SlabArena>(layout.slab_bytes());
+  const bool had_slots = layout_.slot_width() > 0;
+  const auto init_slots = [&](float* record) {
+    float* slot = record + dim_;
+    for (int k = 0; k < vector_slots; ++k) {
+      slot = std::fill_n(slot, dim_, initial_vector_slots[k]);
+    }
+    std::copy_n(initial_scalar_slots, scalar_slots, slot);
+  };
+  // Each shard keeps its old rows until it has the new ones, so a shard that
+  // finds no memory leaves a table of two layouts: convert all or none.
+  std::vector<std::unique_ptr<Shard>> fresh;
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    fresh.push_back(std::make_unique<Shard>(
+        static_cast<double>(s) / static_cast<double>(shards_.size()), layout,
+        arena.get()));
+    fresh.back()->CopyRows(*shards_[s], dim_, init_slots);
+  }
+  *rows_reset = 0;
+  if (had_slots) {
+    for (const auto& shard : shards_) {
+      *rows_reset += static_cast<int64_t>(shard->index().size());
+    }
+  }
+  shards_ = std::move(fresh);  // before the arena that the old ones use
+  arena_ = std::move(arena);
+  layout_ = layout;
+  rule_ = rule;
+  std::copy_n(initial_vector_slots, vector_slots, initial_vector_slots_);
+  std::copy_n(initial_scalar_slots, scalar_slots, initial_scalar_slots_);
+  for (size_t s = 0; s < shards_.size(); ++s) views_[s] = shards_[s]->view();
+  return Status();
+}
+
+Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
+                              int64_t n, int64_t step, Executor* executor) {
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  if (step < 0 || step >= kMaxUint32) {
+    return InvalidArgument("step is ", step, "; it must be in [0, 4294967294]");
+  }
+  return CatchOutOfMemory(*this, [&] {
+    ReaderLock lock(&layout_lock_);
+    return ForEachShare(
+        keys, n, executor,
+        [&](int shard_number, const uint32_t* positions, int64_t count) {
+          Shard* const shard = shards_[shard_number].get();
+          for (int64_t p = 0; p < count; ++p) {
+            const int64_t i = positions[p];
+            const uint64_t hash = MixKey(keys[i]);
+            uint32_t row = shard->index().FindRow(hash, keys[i]);
+            if (row == kNoRow) {
+              row = shard->Insert(hash, keys[i]);
+              InitSlots(shard->rows().record(row));
+              shard->rows().meta(row)->frequency = 0;
+            }
+            std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
+            shard->rows().meta(row)->version = static_cast<uint32_t>(step);
+          }
+        });
+  });
+}
+
+Status EmbeddingTable::Import(const TableShape& shape,
+                              const ConstRowColumns& rows, bool replace,
+                              Executor* executor) {
+  const int64_t n = shape.size;
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  const RuleInfo* rule = nullptr;
+  if (!shape.rule.empty()) {
+    rule = FindRule(shape.rule);
+    if (rule == nullptr) {
+      return InvalidArgument("rule is \"", shape.rule, "\"; use one of ",
+                             RuleNames());
+    }
+  }
+  const int vector_slots =
+      rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
+  const int scalar_slots =
+      rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size());
+  const int width = dim_ * vector_slots + scalar_slots;
+  if (shape.slot_width != width) {
+    return InvalidArgument("slots are ", shape.slot_width,
+                           " values a row; rule \"", shape.rule, "\" at dim ",
+                           dim_, " has ", width);
+  }
+  if (static_cast<int>(shape.initial_slots.size()) !=
+      vector_slots + scalar_slots) {
+    return InvalidArgument("initial_slots has ", shape.initial_slots.size(),
+                           " values; rule \"", shape.rule, "\" has ",
+                           vector_slots + scalar_slots, " slots");
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    if (rows.frequency[i] < 0 || rows.frequency[i] > kMaxUint32) {
+      return InvalidArgument("frequency of key ", rows.keys[i], " is ",
+                             rows.frequency[i],
+                             "; it must be in [0, 4294967295]");
+    }
+    if (rows.version[i] < 0 || rows.version[i] >= kMaxUint32) {
+      return InvalidArgument("version of key ", rows.keys[i], " is ",
+                             rows.version[i],
+                             "; it must be in [0, 4294967294]");
+    }
+  }
+  return CatchOutOfMemory(*this, [&] {
+    {
+      WriterLock lock(&layout_lock_);
+      if (!replace && rule != rule_ && SizeLocked() > 0) {
+        return InvalidArgument(
+            "rule is \"", shape.rule,
+            "\", but the table's rows hold slots of \"",
+            rule_ == nullptr ? "" : rule_->name,
+            "\"; import with replace, or export from the same rule");
+      }
+      if (replace) ClearLocked();
+      if (replace || rule != rule_) {
+        int64_t rows_reset;
+        const float* const initial = shape.initial_slots.data();
+        TFE_RETURN_IF_ERROR(
+            ChangeRule(rule, initial, initial + vector_slots, &rows_reset));
+      }
+    }
+    // Between the two locks an update of another rule may change the layout;
+    // the rows then keep their vectors and get that rule's initial slots.
+    ReaderLock lock(&layout_lock_);
+    const bool same_rule = rule == rule_;
+    return ForEachShare(
+        rows.keys, n, executor,
+        [&](int shard_number, const uint32_t* positions, int64_t count) {
+          Shard* const shard = shards_[shard_number].get();
+          for (int64_t p = 0; p < count; ++p) {
+            const int64_t i = positions[p];
+            const uint64_t hash = MixKey(rows.keys[i]);
+            uint32_t row = shard->index().FindRow(hash, rows.keys[i]);
+            if (row == kNoRow) row = shard->Insert(hash, rows.keys[i]);
+            float* const record = shard->rows().record(row);
+            std::copy_n(rows.values + i * dim_, dim_, record);
+            if (same_rule) {
+              std::copy_n(rows.slots + i * width, width, record + dim_);
+            } else {
+              InitSlots(record);
+            }
+            *shard->rows().meta(row) =
+                RowMeta{static_cast<uint32_t>(rows.frequency[i]),
+                        static_cast<uint32_t>(rows.version[i])};
+          }
+        });
+  });
+}
+
+Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
+                              Executor* executor) {
+  *removed = 0;
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  return CatchOutOfMemory(*this, [&] {
+    ReaderLock lock(&layout_lock_);
+    std::atomic<int64_t> total{0};
+    const Status status = ForEachShare(
+        keys, n, executor,
+        [&](int shard_number, const uint32_t* positions, int64_t count) {
+          Shard* const shard = shards_[shard_number].get();
+          int64_t here = 0;
+          for (int64_t p = 0; p < count; ++p) {
+            const int64_t key = keys[positions[p]];
+            if (shard->Remove(MixKey(key), key)) ++here;
+          }
+          total.fetch_add(here, std::memory_order_relaxed);
+          shard->Compact(layout_);
+        });
+    *removed = total.load();
+    return status;
+  });
+}
+
+void EmbeddingTable::ClearLocked() {
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    shards_[s]->Clear(layout_, arena_.get());
+    views_[s] = shards_[s]->view();
+  }
+}
+
+void EmbeddingTable::Clear() {
+  WriterLock lock(&layout_lock_);
+  ClearLocked();
+}
+
+}  // namespace tf_embedding

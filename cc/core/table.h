@@ -1,0 +1,219 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// EmbeddingTable: from any int64 key to a row, grown as training meets keys.
+//
+// Layout.
+//
+//   EmbeddingTable
+//     2^log2_shards x Shard          by the high bits of MixKey(key)
+//       ShardIndex                   key -> row number, 5 to a cache line
+//       RowStore                     row number -> [vector | slots], meta
+//     Initializer                    (seed, key, column) -> value
+//     RowLayout, rule                which optimizer's slots the rows hold
+//
+// A row is a key's vector of dim floats, the slots of the optimizer rule that
+// last updated the table, a frequency and a version. Rules are defined in
+// rule.h. A table starts without slots; the first Apply gives its rows the
+// slots of its rule (initial values), and an Apply of another rule replaces
+// them: vectors stay, slots start anew, and the caller is told how many rows
+// that concerned.
+//
+// Semantics. Reading never changes the table: Lookup of a key without a row
+// gives the vector that it would be born with. Apply gives birth to rows. The
+// gradients of a key that is several times in a batch are summed in position
+// order and applied once. What a batch does is a function of its content
+// alone: not of threads, executor or number of shards.
+//
+// Concurrency. Every method may be called from any thread at any time. A batch
+// operation deals its keys out by shard; a shard's share is done under that
+// shard's lock, so each row changes as a whole, and a batch that runs beside
+// another is not one atomic step. Lookup holds all the locks it needs as a
+// reader, in ascending order; writers hold one shard's lock at a time: no
+// deadlock. Growing a shard, index or rows, stops that shard's users only.
+// Export holds every shard as a reader: what it returns is the table at one
+// moment; lookups go on, updates wait. Changing the layout (the first Apply of
+// a rule, Import, Clear) stops the world once, by layout_lock_, which every
+// operation holds as a reader. It is taken by the thread that calls, never by
+// the executor's: those might all wait for a writer that waits for them.
+//
+// Cost, a key: Lookup touches one line of the index and ceil(dim / 16) of the
+// row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
+// its shard, and probes once per distinct key, whatever the rule.
+//
+// Failure. Arguments are checked before anything changes. Memory that runs out
+// is kResourceExhausted; rows updated by then stay updated, each one whole.
+
+#ifndef TF_EMBEDDING_CC_CORE_TABLE_H_
+#define TF_EMBEDDING_CC_CORE_TABLE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cc/core/batch.h"
+#include "cc/core/executor.h"
+#include "cc/core/initializer.h"
+#include "cc/core/pooling.h"
+#include "cc/core/rule.h"
+#include "cc/core/shard.h"
+#include "cc/core/status.h"
+
+namespace tf_embedding {
+
+constexpr int kMaxDim = 4096;
+constexpr int kMaxLog2Shards = 10;
+// What version says of a key without a row.
+constexpr int64_t kNoVersion = -1;
+
+struct TableOptions {
+  int dim = 0;
+  InitializerSpec initializer;
+  // Many more shards than threads, so that they rarely meet, and each small
+  // enough that its growth is not felt.
+  int log2_shards = 7;
+};
+
+// Where whole rows are written to or read from, column by column. A null
+// pointer leaves the column out.
+struct RowColumns {
+  int64_t* keys = nullptr;
+  float* values = nullptr;  // n * dim
+  float* slots = nullptr;   // n * slot_width
+  int64_t* frequency = nullptr;
+  int64_t* version = nullptr;
+  bool* found = nullptr;  // Find only
+};
+
+struct ConstRowColumns {
+  const int64_t* keys = nullptr;
+  const float* values = nullptr;
+  const float* slots = nullptr;
+  const int64_t* frequency = nullptr;
+  const int64_t* version = nullptr;
+};
+
+// What Export says before it writes, and Import takes.
+struct TableShape {
+  int64_t size = 0;
+  std::string rule;  // empty: no slots
+  int slot_width = 0;
+  // What slots of a new row start with: one value for each vector slot, then
+  // one for each scalar slot.
+  std::vector<float> initial_slots;
+};
+
+struct TableStats {
+  int64_t size = 0;
+  int64_t index_bytes = 0;
+  int64_t row_bytes = 0;       // records and metas, used or not
+  int64_t row_used_bytes = 0;  // those of rows with a key
+  int64_t fixed_bytes = 0;     // shards, initializer matrix
+};
+
+class EmbeddingTable {
+ public:
+  static Status Create(TableOptions options,
+                       std::unique_ptr<EmbeddingTable>* table);
+
+  int dim() const { return dim_; }
+  int64_t size() const;
+  TableStats stats() const;
+  // The rule whose slots the rows hold; empty before the first.
+  std::string rule() const;
+  std::shared_ptr<const Initializer> initializer() const;
+  // What unknown keys read and new rows start with, from now on.
+  void set_initializer(std::shared_ptr<const Initializer> initializer);
+
+  // Writes n * dim values.
+  Status Lookup(const int64_t* keys, int64_t n, float* out,
+                Executor* executor) const;
+
+  // Looks up and pools: bag b is keys splits[b] .. splits[b + 1] - 1, and out
+  // its combination (pooling.h), num_bags * dim values. splits[0] is 0, never
+  // decreases, and ends with the number of keys, as CheckSplits says. weights:
+  // one each if null. rows: the vectors of all keys too, unless null.
+  Status LookupPooled(const int64_t* keys, const int64_t* splits,
+                      int64_t num_bags, const float* weights,
+                      const PoolSpec& pool, float* out, float* rows,
+                      Executor* executor) const;
+
+  // The rows of given keys. allocate is called once with the shape (size: n)
+  // and returns where to write; the rows of absent keys are: initial vector,
+  // initial slots, frequency 0, version -1, found false.
+  using Allocate = std::function<Status(const TableShape&, RowColumns*)>;
+  Status Find(const int64_t* keys, int64_t n, const Allocate& allocate,
+              Executor* executor) const;
+
+  // All rows, in an order that equal histories share.
+  Status Export(const Allocate& allocate, Executor* executor) const;
+
+  // Sums the gradients (n * dim) of equal keys, gives birth to rows, and runs
+  // the rule. counts: how many occurrences each gradient stands for, one each
+  // if null. step stamps the version. rows_reset: how many rows lost the slots
+  // of another rule.
+  Status Apply(const BoundRule& rule, const int64_t* keys,
+               const float* gradients, const int64_t* counts, int64_t n,
+               int64_t step, Executor* executor, int64_t* rows_reset);
+
+  // Sets vectors. New rows get initial slots and frequency 0; others keep
+  // theirs. Of equal keys the last wins.
+  Status Upsert(const int64_t* keys, const float* values, int64_t n,
+                int64_t step, Executor* executor);
+
+  // Sets whole rows. replace: the content becomes exactly this. Without it the
+  // rule must be that of the table, or the table without rows.
+  Status Import(const TableShape& shape, const ConstRowColumns& rows,
+                bool replace, Executor* executor);
+
+  Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
+                Executor* executor);
+  void Clear();
+
+ private:
+  EmbeddingTable(int dim, int log2_shards,
+                 std::shared_ptr<const Initializer> initializer);
+
+  // Calls body(shard, positions, count) for every shard that has keys, with
+  // the shard's lock held by a writer.
+  template <class Body>
+  Status ForEachShare(const int64_t* keys, int64_t n, Executor* executor,
+                      const Body& body);
+
+  // The share of one shard in Apply.
+  struct Update;
+  void ApplyShare(const Update& update, int shard_number,
+                  const uint32_t* positions, int64_t count);
+
+  // The methods below need layout_lock_ as stated.
+  Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
+                    const float* initial_scalar_slots, int64_t* rows_reset);
+  void ClearLocked();          // writer
+  int64_t SizeLocked() const;  // reader
+  TableShape ShapeLocked() const;
+  TableView ViewLocked() const;
+  void InitSlots(float* record) const;
+  void LookupRange(const int64_t* keys, int64_t n, float* out) const;
+
+  const int dim_;
+  const int log2_shards_;
+
+  mutable SharedSpinLock layout_lock_;
+  // Guarded by layout_lock_.
+  const RuleInfo* rule_ = nullptr;
+  RowLayout layout_;
+  float initial_vector_slots_[kMaxVectorSlots] = {};
+  float initial_scalar_slots_[kMaxScalarSlots] = {};
+  std::unique_ptr<SlabArena> arena_;  // outlives the shards
+  std::shared_ptr<const Initializer> initializer_;
+
+  std::vector<std::unique_ptr<Shard>> shards_;
+  // What Lookup reads of each shard, side by side; guarded by the shard's lock.
+  std::vector<ShardView> views_;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_TABLE_H_

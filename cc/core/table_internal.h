@@ -1,0 +1,73 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Shared by the translation units of EmbeddingTable.
+
+#ifndef TF_EMBEDDING_CC_CORE_TABLE_INTERNAL_H_
+#define TF_EMBEDDING_CC_CORE_TABLE_INTERNAL_H_
+
+#include <atomic>
+#include <new>
+
+#include "cc/core/table.h"
+
+namespace tf_embedding {
+
+constexpr int64_t kNanosecondsPerRow = 40;
+
+// The keys that one Lookup chunk reads under one set of locks: enough to make
+// the locks' price vanish, few enough that writers do not wait long.
+constexpr int64_t kLookupChunk = 8192;
+
+inline Status OutOfMemory(int dim, int64_t size) {
+  return ResourceExhausted(
+      "out of memory in an embedding table of dim ", dim, " with ", size,
+      " rows; remove keys, bound the table, or spread it over more machines");
+}
+
+// body throws only std::bad_alloc; here it becomes a Status.
+template <class Body>
+Status CatchOutOfMemory(const EmbeddingTable& table, const Body& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory(table.dim(), table.size());
+  }
+}
+
+template <class Body>
+Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
+                                    Executor* executor, const Body& body) {
+  const BatchPartition partition =
+      PartitionByShard(keys, n, log2_shards_, executor);
+  const int num_shards = 1 << log2_shards_;
+  std::atomic<bool> out_of_memory{false};
+  executor->ParallelFor(
+      num_shards, n * kNanosecondsPerRow / num_shards + 1,
+      [&](int64_t from, int64_t to) {
+        for (int64_t s = from; s < to; ++s) {
+          const int shard_number = static_cast<int>(s);
+          const int64_t count = partition.count(shard_number);
+          if (count == 0) continue;
+          Shard* const shard = shards_[s].get();
+          try {
+            WriterLock lock(shard->lock());
+            // The view must follow even a share that failed half way.
+            struct Refresh {
+              Shard* shard;
+              ShardView* view;
+              ~Refresh() { *view = shard->view(); }
+            } refresh{shard, &views_[s]};
+            body(shard_number, partition.share(shard_number), count);
+          } catch (const std::bad_alloc&) {
+            out_of_memory.store(true, std::memory_order_relaxed);
+          }
+        }
+      });
+  if (out_of_memory.load()) throw std::bad_alloc();
+  return Status();
+}
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_TABLE_INTERNAL_H_
