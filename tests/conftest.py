@@ -1,0 +1,46 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What every test runs under: which Keras, which package, how much log.
+
+tests/keras3 needs a TensorFlow whose tf.keras is Keras 3 (2.16 and newer);
+tests/keras2 needs one whose tf.keras is Keras 2, or the package tf_keras. The
+head of pytest's output says what was left out and why.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf  # noqa: E402
+
+# Here, before a test adds a folder to sys.path: the tests are for the package
+# that is installed, and the source tree may hold one without its library.
+import tf_embedding  # noqa: E402
+
+_KERAS = tf.keras.__version__
+_KERAS_3 = int(_KERAS.split(".")[0]) >= 3
+
+_left_out = {}
+if not _KERAS_3:
+    _left_out["keras3"] = "tf.keras is %s; install TensorFlow 2.16 or newer" % _KERAS
+elif importlib.util.find_spec("tf_keras") is None:
+    _left_out["keras2"] = (
+        "tf.keras is %s and there is no tf_keras; pip install --no-deps 'tf_keras==%s.*'"
+        % (_KERAS, ".".join(tf.__version__.split(".")[:2]))
+    )
+
+collect_ignore = sorted(_left_out)
+
+
+def pytest_report_header() -> list[str]:
+    """Names the versions under test, and the tests that cannot run with them."""
+    head = "tf_embedding %s (%s), TensorFlow %s, tf.keras %s" % (
+        tf_embedding.__version__,
+        os.path.dirname(os.path.abspath(tf_embedding.__file__)),
+        tf.__version__,
+        _KERAS,
+    )
+    return [head] + ["left out: tests/%s: %s" % item for item in sorted(_left_out.items())]
