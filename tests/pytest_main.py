@@ -9,8 +9,12 @@ import sys
 
 import pytest
 
+import tf_embedding
+
 if __name__ == "__main__":
-    # The working directory is the root of the runfiles, laid out as the repository.
+    # The working directory is the root of the runfiles, laid out as the
+    # repository. The package of this build is under test, not an installed one.
+    assert os.path.abspath(tf_embedding.__file__).startswith(os.getcwd()), tf_embedding
     options = ["-q", "-p", "no:cacheprovider", "-c", os.path.abspath("pyproject.toml")]
     options += ["--rootdir=" + os.getcwd()]
     sys.exit(pytest.main(options + sys.argv[1:]))

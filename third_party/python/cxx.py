@@ -90,8 +90,9 @@ def run(command: Sequence[str], what: str) -> None:
     Raises:
       SystemExit: with one line, below the compiler's own, if it fails.
     """
-    print(shlex.join(command), flush=True)
+    print(what, flush=True)
     if subprocess.run(command, cwd=ROOT).returncode:
+        print(shlex.join(command), flush=True)
         raise SystemExit("tf_embedding: %s failed; the compiler says why above." % what)
 
 
