@@ -1,0 +1,528 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keras 2 layers over `te.EmbeddingVariable`: a row for every id seen.
+
+Compile the model with an optimizer of `te.optimizers`, which trains rows and
+dense weights, or give the layer `optimizer=`: its rows are then trained by that,
+whatever the model is compiled with. A stock optimizer alone is an error.
+
+`optimizer=` has a learning rate, clipping and a count of steps of its own; what
+the model is compiled with has no say in them. A compiled optimizer whose settings
+would have to cover the rows too is refused: a loss scale, `global_clipnorm`.
+
+Rows are float32 under every dtype policy; outputs have the compute dtype.
+Ids are int32, int64 or strings (hashed, see `te.hashing`).
+
+>>> import numpy as np
+>>> from tf_embedding.keras2 import _keras, layers, optimizers
+>>> keras = _keras.keras
+>>> model = keras.Sequential([
+...     keras.Input((3,), dtype="int64"),
+...     layers.EmbeddingBag(4, combiner="sum"),
+...     keras.layers.Dense(1),
+... ])
+>>> model.compile(optimizers.Adagrad(0.1), "mse")
+>>> ids = np.array([[1, 2, 3], [3, -4, 2**60]])
+>>> history = model.fit(ids, np.ones((2, 1)), verbose=0)
+>>> int(model.layers[0].embeddings.size())
+5
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from tf_embedding import config as config_lib
+from tf_embedding import inputs as inputs_lib
+from tf_embedding import nn
+from tf_embedding.keras2 import _keras, _trainer, optimizers
+
+keras: Any = _keras.keras
+
+_COMBINERS = ("mean", "sum", "sqrtn")
+
+
+def _serialized(value: Any) -> Any:
+    """An argument as get_config gives it: names stay, objects become dicts."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return keras.saving.serialize_keras_object(value)
+
+
+def _deserialized(value: Any) -> Any:
+    """The inverse of `_serialized`."""
+    if isinstance(value, Mapping):
+        return keras.saving.deserialize_keras_object(dict(value))
+    return value
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass for get_config, but a feature's table."""
+    return {
+        field.name: _serialized(getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if field.name != "table"
+    }
+
+
+class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
+    """What the layers have in common: making, training and saving of rows."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Ids must not be cast to the compute dtype on their way in.
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+        self._tables: Sequence[config_lib.TableConfig] = ()
+        self._rows: Sequence[Any] = ()
+        self._trainers: Sequence[Any] = ()
+
+    def _set_tables(self, tables: Iterable[config_lib.TableConfig]) -> None:
+        """Says which tables to make; makes their optimizers now.
+
+        In the frozen dataclasses Keras does not see the optimizers, so it does
+        not save what the layer saves itself.
+        """
+        self._tables = tuple(
+            dataclasses.replace(
+                table,
+                optimizer=table.optimizer
+                and optimizers.get(table.optimizer),
+            )
+            for table in tables
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the tables; their shape does not depend on the input's."""
+        _keras.require_one_replica(f"Layer {self.name!r}")
+        rows, trainers = [], []
+        for index, spec in enumerate(self._tables):
+            variable = _keras.LayerVariable(
+                spec.dim,
+                initializer=spec.initializer,
+                seed=spec.seed,
+                name=spec.name or self.name,
+                trainable=spec.optimizer is None,
+            )
+            trainer = None
+            if spec.optimizer is not None:
+                trainer = _trainer.RowTrainer(variable, spec.optimizer)
+                trainer.hook = self.add_weight(
+                    name=f"hook_{index}",
+                    shape=(),
+                    dtype=tf.float32,
+                    initializer="zeros",
+                    constraint=trainer.step,
+                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                    experimental_autocast=False,
+                )
+            rows.append(variable)
+            trainers.append(trainer)
+        self._rows = rows
+        self._trainers = trainers
+        super().build(input_shape)
+
+    def _lookup(self, trainers: Sequence[Any], read: Any) -> list[Any]:
+        """Runs `read`; rows with an optimizer of their own get trained by it."""
+        used = [trainer for trainer in trainers if trainer is not None]
+        if used and self.trainable:
+            outputs = _trainer.connect(used, read)
+        else:
+            outputs = read()
+        return [tf.cast(output, self.compute_dtype) for output in outputs]
+
+    def count_params(self) -> int:
+        """The number of vector elements in the tables now."""
+        return sum(int(rows.size()) * rows.dim for rows in self._rows)
+
+    # Saving: rows are no arrays of a fixed shape, so the store of the .keras
+    # and .weights.h5 formats gets the arrays of their state instead.
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What `build_from_config` needs: nothing but to be called."""
+        return {"input_shape": None}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Makes the tables of a layer that is being loaded."""
+        if not self.built:
+            self.build(config["input_shape"])
+
+    def save_own_variables(self, store: Any) -> None:
+        """Puts the state of all rows, and of their optimizers, into `store`."""
+        for index, (rows, trainer) in enumerate(
+            zip(self._rows, self._trainers)
+        ):
+            for key, value in rows.state().items():
+                array = np.asarray(value)
+                if array.dtype.kind in "OSU":  # h5 has no plain strings.
+                    array = np.frombuffer(
+                        tf.compat.as_bytes(array.item()), np.uint8
+                    )
+                store[f"{index}/{key}"] = array
+            if trainer is not None:
+                store[f"{index}/iterations"] = (
+                    trainer.optimizer.iterations.numpy()
+                )
+
+    def load_own_variables(self, store: Any) -> None:
+        """Replaces the rows by those of `store`.
+
+        Raises:
+          ValueError: The store does not hold the tables of this layer.
+        """
+        if not self.built:
+            self.build(None)
+        for index, (rows, trainer) in enumerate(
+            zip(self._rows, self._trainers)
+        ):
+            if f"{index}/keys" not in store:
+                raise ValueError(
+                    f"Layer {self.name!r} has {len(self._rows)} table(s), but "
+                    f"the file holds none for table {index}: it was saved from "
+                    "another model."
+                )
+            state = {
+                key: store[f"{index}/{key}"][()] for key in rows.state()
+            }
+            state["rule"] = state["rule"].tobytes()
+            rows.load_state(state)
+            iterations = f"{index}/iterations"
+            if trainer is not None and iterations in store:
+                trainer.optimizer.iterations.assign(store[iterations][()])
+
+
+class _OneTableLayer(_RowLayer):
+    """A layer with one table."""
+
+    def __init__(
+        self,
+        dim: int,
+        initializer: Any = "uniform",
+        optimizer: Any = None,
+        seed: Optional[int] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.initializer = _deserialized(initializer)
+        self.seed = seed
+        self._set_tables(
+            [
+                config_lib.TableConfig(
+                    name=self.name,
+                    dim=dim,
+                    initializer=self.initializer,
+                    optimizer=optimizer,
+                    seed=seed,
+                )
+            ]
+        )
+
+    @property
+    def embeddings(self) -> Any:
+        """The `te.EmbeddingVariable`; there once the layer is built."""
+        if not self._rows:
+            raise ValueError(
+                f"Layer {self.name!r} has no rows before it is built: call it "
+                "on ids first."
+            )
+        return self._rows[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "initializer": _serialized(self.initializer),
+            "optimizer": _serialized(self._tables[0].optimizer),
+            "seed": self.seed,
+        }
+
+
+_register = keras.utils.register_keras_serializable(package="tf_embedding")
+
+
+@_register
+class Embedding(_OneTableLayer):
+    """Turns ids into vectors, as keras.layers.Embedding without a vocabulary.
+
+    Input: ids, int32, int64 or string, dense of any shape or ragged.
+    Output: the compute dtype, the shape of the ids and one axis of `dim` more.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        initializer: Any = "uniform",
+        optimizer: Any = None,
+        mask_zero: bool = False,
+        seed: Optional[int] = None,
+        **kwargs: Any,
+    ) -> None:
+        """Makes the layer; its rows come with the first call.
+
+        Args:
+          dim: Length of a row, 1 to 4096.
+          initializer: As in `te.EmbeddingVariable`.
+          optimizer: None: the compiled optimizer trains the rows, and must be
+            of `te.optimizers`. Else a name, a stock optimizer or one of
+            `te.optimizers`, for the rows of this layer alone.
+          mask_zero: Whether id 0 (of strings, the empty one) is padding, which
+            the layer's mask shows to later layers. It has a row all the same.
+          seed: Seed of initial rows; None draws one.
+          **kwargs: name, dtype, trainable as in any layer.
+
+        Raises:
+          ValueError: An `optimizer` that rows cannot have.
+        """
+        super().__init__(dim, initializer, optimizer, seed, **kwargs)
+        self.mask_zero = mask_zero
+        self.supports_masking = mask_zero
+
+    def call(self, inputs: Any) -> Any:
+        """Looks ids up; never changes the table."""
+        if isinstance(inputs, tf.SparseTensor):
+            raise TypeError(
+                f"Layer {self.name!r} takes dense or ragged ids, not a "
+                "SparseTensor: use te.layers.EmbeddingBag, which pools them."
+            )
+        keys = inputs_lib.to_keys(inputs)
+        flat = keys.flat_values if isinstance(keys, tf.RaggedTensor) else keys
+
+        def read() -> list[Any]:
+            return [nn.embedding_lookup(self.embeddings, flat)]
+
+        (output,) = self._lookup(self._trainers, read)
+        if isinstance(keys, tf.RaggedTensor):
+            return keys.with_flat_values(output)
+        return output
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """True where an id is not padding; None without mask_zero."""
+        del mask
+        if not self.mask_zero:
+            return None
+        return tf.not_equal(inputs, "" if inputs.dtype == tf.string else 0)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of ids and `dim`."""
+        return tf.TensorShape(input_shape).concatenate(self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "mask_zero": self.mask_zero}
+
+
+@_register
+class EmbeddingBag(_OneTableLayer):
+    """Pools the rows of a bag of ids into one vector, in one op.
+
+    Input: ids, int32, int64 or string, dense [..., n], sparse or ragged with
+    bags along the last axis; weights of the same structure, if any. Output: the
+    compute dtype, [..., dim]; an empty bag gives zeros.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        combiner: str = "mean",
+        initializer: Any = "uniform",
+        optimizer: Any = None,
+        seed: Optional[int] = None,
+        **kwargs: Any,
+    ) -> None:
+        """Makes the layer; its rows come with the first call.
+
+        Args:
+          dim: Length of a row, 1 to 4096.
+          combiner: "mean" (over the sum of weights), "sum" or "sqrtn" (over
+            the root of the sum of squared weights).
+          initializer: As in `te.EmbeddingVariable`.
+          optimizer: As in `Embedding`.
+          seed: Seed of initial rows; None draws one.
+          **kwargs: name, dtype, trainable as in any layer.
+
+        Raises:
+          ValueError: A `combiner` or `optimizer` that there is not.
+        """
+        super().__init__(dim, initializer, optimizer, seed, **kwargs)
+        if combiner not in _COMBINERS:
+            raise ValueError(
+                f"combiner={combiner!r} must be one of {_COMBINERS}."
+            )
+        self.combiner = combiner
+
+    def call(self, inputs: Any, weights: Any = None) -> Any:
+        """Looks bags up; never changes the table."""
+        bags = inputs_lib.to_bags(inputs, weights)
+
+        def read() -> list[Any]:
+            return nn.pooled_lookup([self.embeddings], [bags], [self.combiner])
+
+        (output,) = self._lookup(self._trainers, read)
+        return output
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of ids with `dim` for its last axis."""
+        return tf.TensorShape(input_shape)[:-1].concatenate(self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "combiner": self.combiner}
+
+
+@_register
+class EmbeddingTables(_RowLayer):
+    """Looks many features up in their tables, all bags in one op.
+
+    Input: a dictionary from feature name to ids as in `EmbeddingBag`, or as in
+    `Embedding` where the feature has no combiner. Output: a dictionary with
+    the same names. Features with the same `TableConfig` share its rows. Keys of
+    the input that no feature has are left alone.
+
+    >>> import tensorflow as tf
+    >>> import tf_embedding as te
+    >>> from tf_embedding.keras2 import layers
+    >>> items = te.TableConfig(name="items", dim=4)
+    >>> tables = layers.EmbeddingTables([
+    ...     te.FeatureConfig("clicked", items),
+    ...     te.FeatureConfig("shown", items, combiner=None)])
+    >>> out = tables({"clicked": tf.ragged.constant([[1, 2], []]),
+    ...               "shown": tf.constant([3, 4])})
+    >>> {name: tuple(t.shape) for name, t in out.items()}
+    {'clicked': (2, 4), 'shown': (2, 4)}
+    """
+
+    def __init__(
+        self, features: Sequence[config_lib.FeatureConfig], **kwargs: Any
+    ) -> None:
+        """Makes the layer; its rows come with the first call.
+
+        Args:
+          features: `te.FeatureConfig`s with distinct names. The `optimizer` of
+            a table is what `optimizer=` is in `Embedding`.
+          **kwargs: name, dtype, trainable as in any layer.
+
+        Raises:
+          ValueError: No feature, a name given twice, or an `optimizer` that
+            rows cannot have.
+        """
+        super().__init__(**kwargs)
+        features = tuple(features)
+        names = [feature.name for feature in features]
+        if not features or len(set(names)) < len(names):
+            raise ValueError(
+                f"features must be at least one and have distinct names, got "
+                f"{names}."
+            )
+        tables = {id(f.table): f.table for f in features}
+        self.features = features
+        self._set_tables(tables.values())
+        self._table_index = {
+            f.name: list(tables).index(id(f.table)) for f in features
+        }
+
+    @property
+    def variables_by_feature(self) -> dict[str, Any]:
+        """From feature name to `te.EmbeddingVariable`, once built."""
+        return {
+            name: self._rows[index]
+            for name, index in self._table_index.items()
+        }
+
+    def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Looks all features up; never changes a table."""
+        missing = [f.name for f in self.features if f.name not in inputs]
+        if missing:
+            raise ValueError(
+                f"Layer {self.name!r} got no ids for features {missing}; the "
+                f"input has {sorted(inputs)}."
+            )
+        outputs: dict[str, Any] = {}
+        # Tables with an optimizer of their own differ in how gradients reach
+        # them, so each kind has its op; mostly there is one kind.
+        for own in (False, True):
+            chosen = [
+                feature
+                for feature in self.features
+                if (self._trainers[self._table_index[feature.name]] is not None)
+                == own
+            ]
+            if chosen:
+                outputs.update(self._call_features(chosen, inputs))
+        return {f.name: outputs[f.name] for f in self.features}
+
+    def _call_features(
+        self,
+        features: Sequence[config_lib.FeatureConfig],
+        inputs: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        pooled = [f for f in features if f.combiner is not None]
+        plain = [f for f in features if f.combiner is None]
+        bags = [inputs_lib.to_bags(inputs[f.name]) for f in pooled]
+        keys = [inputs_lib.to_keys(inputs[f.name]) for f in plain]
+        rows = self.variables_by_feature
+
+        def read() -> list[Any]:
+            results = []
+            if pooled:
+                results += nn.pooled_lookup(
+                    [rows[f.name] for f in pooled],
+                    bags,
+                    [f.combiner for f in pooled],
+                    [f.max_norm for f in pooled],
+                )
+            for feature, ids in zip(plain, keys):
+                flat = getattr(ids, "flat_values", ids)
+                results.append(
+                    nn.embedding_lookup(rows[feature.name], flat, feature.max_norm)
+                )
+            return results
+
+        used = {self._table_index[f.name] for f in features}
+        found = self._lookup([self._trainers[i] for i in sorted(used)], read)
+        for position, ids in enumerate(keys, len(pooled)):
+            if isinstance(ids, tf.RaggedTensor):
+                found[position] = ids.with_flat_values(found[position])
+        return {f.name: out for f, out in zip(pooled + plain, found)}
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
+        """The shapes of the outputs by name."""
+        shapes = {}
+        for feature in self.features:
+            shape = tf.TensorShape(input_shape[feature.name])
+            if feature.combiner is not None:
+                shape = shape[:-1]
+            shapes[feature.name] = shape.concatenate(feature.table.dim)
+        return shapes
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as `from_config` reads them."""
+        return {
+            **super().get_config(),
+            "tables": [_fields(table) for table in self._tables],
+            "features": [
+                {**_fields(feature), "table": self._table_index[feature.name]}
+                for feature in self.features
+            ],
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "EmbeddingTables":
+        """Makes a layer from `get_config`; shared tables stay shared."""
+        config = dict(config)
+        tables = [
+            config_lib.TableConfig(
+                **{key: _deserialized(value) for key, value in table.items()}
+            )
+            for table in config.pop("tables")
+        ]
+        features = [
+            config_lib.FeatureConfig(
+                **{**feature, "table": tables[feature["table"]]}
+            )
+            for feature in config.pop("features")
+        ]
+        return cls(features, **config)
