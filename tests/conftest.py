@@ -4,7 +4,7 @@
 
 tests/keras3 needs a TensorFlow whose tf.keras is Keras 3 (2.16 and newer);
 tests/keras2 needs one whose tf.keras is Keras 2, or the package tf_keras. The
-head of pytest's output says what was left out and why.
+end of pytest's output says what was left out and why.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 # Here, before a test adds a folder to sys.path: the tests are for the package
@@ -35,12 +36,19 @@ elif importlib.util.find_spec("tf_keras") is None:
 collect_ignore = sorted(_left_out)
 
 
-def pytest_report_header() -> list[str]:
-    """Names the versions under test, and the tests that cannot run with them."""
-    head = "tf_embedding %s (%s), TensorFlow %s, tf.keras %s" % (
-        tf_embedding.__version__,
-        os.path.dirname(os.path.abspath(tf_embedding.__file__)),
-        tf.__version__,
-        _KERAS,
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the versions under test, and the tests that cannot run with them.
+
+    At the end and not in pytest's header, which -q takes away.
+    """
+    terminalreporter.write_line(
+        "tf_embedding %s (%s), TensorFlow %s, tf.keras %s"
+        % (
+            tf_embedding.__version__,
+            os.path.dirname(os.path.abspath(tf_embedding.__file__)),
+            tf.__version__,
+            _KERAS,
+        )
     )
-    return [head] + ["left out: tests/%s: %s" % item for item in sorted(_left_out.items())]
+    for item in sorted(_left_out.items()):
+        terminalreporter.write_line("left out: tests/%s: %s" % item)

@@ -29,14 +29,17 @@ _TENSORFLOW = [
 _Settings = Optional[dict[str, Any]]
 
 
-def _extra() -> list[str]:
+def tensorflow_if_missing() -> list[str]:
+    """What pip must install to build against; a missing compiler ends it here."""
     cxx.compiler()
     return [] if find_tf.present() else _TENSORFLOW
 
 
 def get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
-    return list(build_meta.get_requires_for_build_wheel(config_settings)) + _extra()
+    return list(build_meta.get_requires_for_build_wheel(config_settings)) + tensorflow_if_missing()
 
 
 def get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
-    return list(build_meta.get_requires_for_build_editable(config_settings)) + _extra()
+    return (
+        list(build_meta.get_requires_for_build_editable(config_settings)) + tensorflow_if_missing()
+    )
