@@ -1,0 +1,247 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Kernels of cc/ops/lookup_ops.cc.
+
+#include <string>
+#include <vector>
+
+#include "cc/core/pooling.h"
+#include "cc/kernels/resource.h"
+
+namespace tf_embedding {
+namespace {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpInputList;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::OpOutputList;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+class LookupOp : public OpKernel {
+ public:
+  explicit LookupOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("dim", &dim_));
+  }
+  void Compute(OpKernelContext* context) override {
+    TableRef table;
+    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    OP_REQUIRES_OK(context, CheckDim(*table, dim_));
+    const Tensor& keys = context->input(1);
+    TensorShape shape = keys.shape();
+    OP_REQUIRES_OK(context, shape.AddDimWithStatus(dim_));
+    Tensor* values;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &values));
+    DeviceExecutor executor(context);
+    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Lookup(
+                                keys.flat<int64_t>().data(), keys.NumElements(),
+                                values->flat<float>().data(), &executor)));
+  }
+
+ private:
+  int64_t dim_;
+};
+
+// The attributes that LookupPooled and its gradient share.
+absl::Status ReadPoolSpecs(OpKernelConstruction* context, int n,
+                           std::vector<PoolSpec>* specs) {
+  std::vector<std::string> combiners;
+  std::vector<float> max_norms;
+  TF_RETURN_IF_ERROR(context->GetAttr("combiners", &combiners));
+  TF_RETURN_IF_ERROR(context->GetAttr("max_norms", &max_norms));
+  if (static_cast<int>(combiners.size()) != n ||
+      static_cast<int>(max_norms.size()) != n) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "combiners has ", combiners.size(), " and max_norms ", max_norms.size(),
+        " values; both need one for each of the ", n, " features"));
+  }
+  specs->resize(n);
+  for (int f = 0; f < n; ++f) {
+    TF_RETURN_IF_ERROR(
+        ToTensorFlow(ParsePoolSpec(combiners[f], max_norms[f], &(*specs)[f])));
+  }
+  return absl::OkStatus();
+}
+
+// Null where the feature has no weights.
+absl::Status ReadWeights(const Tensor& weights, int64_t num_keys,
+                         const float** values) {
+  *values = nullptr;
+  TF_RETURN_IF_ERROR(CheckVector(weights, "weights"));
+  if (weights.NumElements() == 0) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(CheckLength(weights, num_keys, "weights"));
+  *values = weights.vec<float>().data();
+  return absl::OkStatus();
+}
+
+absl::Status ReadSplits(const Tensor& splits, int64_t num_keys) {
+  TF_RETURN_IF_ERROR(CheckVector(splits, "row_splits"));
+  return ToTensorFlow(CheckSplits(splits.vec<int64_t>().data(),
+                                  splits.NumElements(), num_keys));
+}
+
+class LookupPooledOp : public OpKernel {
+ public:
+  explicit LookupPooledOp(OpKernelConstruction* context) : OpKernel(context) {
+    int n;
+    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
+    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
+    OP_REQUIRES_OK(context, context->GetAttr("keep_rows", &keep_rows_));
+    OP_REQUIRES(
+        context,
+        static_cast<int>(dims_.size()) == n &&
+            static_cast<int>(keep_rows_.size()) == n,
+        absl::InvalidArgumentError(absl::StrCat(
+            "dims has ", dims_.size(), " and keep_rows ", keep_rows_.size(),
+            " values; both need one for each of the ", n, " features")));
+    OP_REQUIRES_OK(context, ReadPoolSpecs(context, n, &specs_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList keys, splits, weights;
+    OpOutputList values, rows;
+    OP_REQUIRES_OK(context, context->input_list("keys", &keys));
+    OP_REQUIRES_OK(context, context->input_list("row_splits", &splits));
+    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
+    OP_REQUIRES_OK(context, context->output_list("values", &values));
+    OP_REQUIRES_OK(context, context->output_list("rows", &rows));
+    DeviceExecutor executor(context);
+    for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
+      TableRef table;
+      OP_REQUIRES_OK(context, GetTable(context, f, &table));
+      OP_REQUIRES_OK(context, CheckDim(*table, dims_[f]));
+      OP_REQUIRES_OK(context, CheckVector(keys[f], "keys"));
+      const int64_t num_keys = keys[f].NumElements();
+      OP_REQUIRES_OK(context, ReadSplits(splits[f], num_keys));
+      const float* weight_values;
+      OP_REQUIRES_OK(context,
+                     ReadWeights(weights[f], num_keys, &weight_values));
+      const int64_t num_bags = splits[f].NumElements() - 1;
+      Tensor *out, *kept;
+      OP_REQUIRES_OK(context, values.allocate(f, {num_bags, dims_[f]}, &out));
+      OP_REQUIRES_OK(
+          context,
+          rows.allocate(f, {keep_rows_[f] ? num_keys : 0, dims_[f]}, &kept));
+      OP_REQUIRES_OK(
+          context,
+          ToTensorFlow(table->table()->LookupPooled(
+              keys[f].vec<int64_t>().data(), splits[f].vec<int64_t>().data(),
+              num_bags, weight_values, specs_[f], out->flat<float>().data(),
+              keep_rows_[f] ? kept->flat<float>().data() : nullptr,
+              &executor)));
+    }
+  }
+
+ private:
+  std::vector<int> dims_;
+  std::vector<bool> keep_rows_;
+  std::vector<PoolSpec> specs_;
+};
+
+class PooledGradientOp : public OpKernel {
+ public:
+  explicit PooledGradientOp(OpKernelConstruction* context) : OpKernel(context) {
+    int n;
+    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
+    OP_REQUIRES_OK(context, ReadPoolSpecs(context, n, &specs_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList gradients, splits, weights, rows;
+    OpOutputList row_gradients, weight_gradients;
+    OP_REQUIRES_OK(context, context->input_list("gradients", &gradients));
+    OP_REQUIRES_OK(context, context->input_list("row_splits", &splits));
+    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
+    OP_REQUIRES_OK(context, context->input_list("rows", &rows));
+    OP_REQUIRES_OK(context,
+                   context->output_list("row_gradients", &row_gradients));
+    OP_REQUIRES_OK(context,
+                   context->output_list("weight_gradients", &weight_gradients));
+    DeviceExecutor executor(context);
+    for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
+      const auto num_splits = splits[f].NumElements();
+      OP_REQUIRES(context, splits[f].dims() == 1 && num_splits > 0,
+                  absl::InvalidArgumentError(
+                      "row_splits must be a vector that starts with 0"));
+      const int64_t num_keys = splits[f].vec<int64_t>()(num_splits - 1);
+      OP_REQUIRES_OK(context, ReadSplits(splits[f], num_keys));
+      OP_REQUIRES(
+          context,
+          gradients[f].dims() == 2 &&
+              gradients[f].dim_size(0) == num_splits - 1,
+          absl::InvalidArgumentError(absl::StrCat(
+              "gradients has shape ", gradients[f].shape().DebugString(),
+              "; it must have a row for each of the ", num_splits - 1,
+              " bags")));
+      const int64_t dim = gradients[f].dim_size(1);
+      const float* weight_values;
+      OP_REQUIRES_OK(context,
+                     ReadWeights(weights[f], num_keys, &weight_values));
+      const bool needs_rows =
+          weight_values != nullptr || specs_[f].max_norm > 0;
+      if (needs_rows) {
+        OP_REQUIRES_OK(context, CheckMatrix(rows[f], num_keys, dim, "rows"));
+      }
+      Tensor *row_out, *weight_out;
+      OP_REQUIRES_OK(context,
+                     row_gradients.allocate(f, {num_keys, dim}, &row_out));
+      OP_REQUIRES_OK(context, weight_gradients.allocate(
+                                  f, {weights[f].NumElements()}, &weight_out));
+      PoolGradient(
+          specs_[f], gradients[f].flat<float>().data(),
+          splits[f].vec<int64_t>().data(), num_splits - 1, weight_values,
+          needs_rows ? rows[f].flat<float>().data() : nullptr,
+          static_cast<int>(dim), row_out->flat<float>().data(),
+          weight_values != nullptr ? weight_out->vec<float>().data() : nullptr,
+          &executor);
+    }
+  }
+
+ private:
+  std::vector<PoolSpec> specs_;
+};
+
+class RowSplitsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    const Tensor& row_ids = context->input(0);
+    OP_REQUIRES_OK(context, CheckVector(row_ids, "row_ids"));
+    OP_REQUIRES_OK(context, CheckScalar(context->input(1), "num_rows"));
+    const int64_t num_rows = context->input(1).scalar<int64_t>()();
+    OP_REQUIRES(context, num_rows >= 0,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "num_rows is ", num_rows, "; it must be 0 or more")));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {num_rows + 1}, &out));
+    const auto ids = row_ids.vec<int64_t>();
+    auto splits = out->vec<int64_t>();
+    int64_t row = 0;
+    splits(0) = 0;
+    for (int64_t i = 0; i < ids.size(); ++i) {
+      OP_REQUIRES(context,
+                  ids(i) >= (i == 0 ? 0 : ids(i - 1)) && ids(i) < num_rows,
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "row_ids[", i, "] is ", ids(i),
+                      "; row ids must be sorted and in [0, ", num_rows,
+                      "): tf.sparse.reorder sorts a sparse tensor")));
+      while (row < ids(i)) splits(++row) = i;
+    }
+    while (row < num_rows) splits(++row) = ids.size();
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Lookup").Device(DEVICE_CPU),
+                        LookupOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LookupPooled").Device(DEVICE_CPU),
+                        LookupPooledOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>PooledGradient").Device(DEVICE_CPU),
+                        PooledGradientOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>RowSplits").Device(DEVICE_CPU),
+                        RowSplitsOp);
+
+}  // namespace
+}  // namespace tf_embedding

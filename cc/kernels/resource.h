@@ -1,0 +1,120 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// What all kernels share: the resource, status and threads.
+
+#ifndef TF_EMBEDDING_CC_KERNELS_RESOURCE_H_
+#define TF_EMBEDDING_CC_KERNELS_RESOURCE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "cc/core/executor.h"
+#include "cc/core/status.h"
+#include "cc/core/table.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/util/work_sharder.h"
+
+namespace tf_embedding {
+
+// The table as TensorFlow holds it: reference counted. Every kernel that runs
+// holds a reference, so a variable that is dropped meanwhile is freed when the
+// last of them ends.
+class TableResource : public tensorflow::ResourceBase {
+ public:
+  explicit TableResource(std::unique_ptr<EmbeddingTable> table)
+      : table_(std::move(table)) {}
+  std::string DebugString() const override {
+    return "tf_embedding table of dim " + std::to_string(table_->dim());
+  }
+  EmbeddingTable* table() const { return table_.get(); }
+
+ private:
+  const std::unique_ptr<EmbeddingTable> table_;
+};
+
+using TableRef = tensorflow::core::RefCountPtr<TableResource>;
+
+inline absl::Status ToTensorFlow(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return absl::OkStatus();
+    case StatusCode::kInvalidArgument:
+      return absl::InvalidArgumentError(status.message());
+    case StatusCode::kResourceExhausted:
+      return absl::ResourceExhaustedError(status.message());
+  }
+  return absl::InternalError(status.message());
+}
+
+// Runs on the device's own worker threads.
+class DeviceExecutor final : public Executor {
+ public:
+  explicit DeviceExecutor(tensorflow::OpKernelContext* context)
+      : workers_(context->device()->tensorflow_cpu_worker_threads()) {}
+
+  int num_threads() const override { return workers_->num_threads; }
+  void ParallelFor(int64_t n, int64_t nanoseconds,
+                   const std::function<void(int64_t, int64_t)>& body) override {
+    tensorflow::Shard(workers_->num_threads, workers_->workers, n, nanoseconds,
+                      body);
+  }
+
+ private:
+  const tensorflow::DeviceBase::CpuWorkerThreads* const workers_;
+};
+
+inline absl::Status GetTable(tensorflow::OpKernelContext* context, int input,
+                             TableRef* table) {
+  return tensorflow::LookupResource(
+      context, tensorflow::HandleFromInput(context, input), table);
+}
+
+// Errors that name the input, its shape and what it should be.
+inline absl::Status CheckVector(const tensorflow::Tensor& tensor,
+                                const char* name) {
+  if (tensor.dims() == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " has shape ",
+                                                 tensor.shape().DebugString(),
+                                                 "; it must be a vector"));
+}
+
+inline absl::Status CheckScalar(const tensorflow::Tensor& tensor,
+                                const char* name) {
+  if (tensor.dims() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " has shape ",
+                                                 tensor.shape().DebugString(),
+                                                 "; it must be a scalar"));
+}
+
+inline absl::Status CheckMatrix(const tensorflow::Tensor& tensor, int64_t rows,
+                                int64_t columns, const char* name) {
+  if (tensor.dims() == 2 && tensor.dim_size(0) == rows &&
+      tensor.dim_size(1) == columns) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, " has shape ", tensor.shape().DebugString(), "; it must be [", rows,
+      ",", columns, "], a row of dim values for each key"));
+}
+
+inline absl::Status CheckLength(const tensorflow::Tensor& tensor, int64_t n,
+                                const char* name) {
+  if (tensor.dims() == 1 && tensor.dim_size(0) == n) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " has shape ", tensor.shape().DebugString(),
+                   "; it must be [", n, "], one for each key"));
+}
+
+inline absl::Status CheckDim(const TableResource& resource, int64_t dim) {
+  if (resource.table()->dim() == dim) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "dim is ", dim, ", but the variable has dim ", resource.table()->dim()));
+}
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_KERNELS_RESOURCE_H_

@@ -1,0 +1,66 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Embeddings without a vocabulary for stock TensorFlow.
+
+An `EmbeddingVariable` maps any int64 key to a row, a vector and its optimizer
+state, that is born when the key is first trained:
+
+>>> import tensorflow as tf
+>>> import tf_embedding as te
+>>> users = te.EmbeddingVariable(dim=4, initializer="zeros", name="users")
+>>> te.nn.embedding_lookup(users, [7, 2**62]).shape.as_list()
+[2, 4]
+>>> int(users.size())
+0
+
+`tf_embedding.layers` and `tf_embedding.optimizers` hold the Keras face. They
+follow `tf.keras`: Keras 3 where that is Keras 3, else Keras 2; the packages
+`tf_embedding.keras3` and `tf_embedding.keras2` name one of them outright.
+Importing this package imports no Keras and changes nothing in TensorFlow but
+its list of known ops.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+from tf_embedding import config, hashing, initializers, inputs, nn, rules
+from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.variable import EmbeddingVariable, Rows
+
+if TYPE_CHECKING:
+    from tf_embedding.keras3 import layers as layers
+    from tf_embedding.keras3 import optimizers as optimizers
+
+__all__ = [
+    "EmbeddingVariable",
+    "FeatureConfig",
+    "Rows",
+    "TableConfig",
+    "config",
+    "hashing",
+    "initializers",
+    "inputs",
+    "layers",
+    "nn",
+    "optimizers",
+    "rules",
+]
+
+_KERAS_MODULES = ("layers", "optimizers")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _KERAS_MODULES:
+        raise AttributeError(f"module 'tf_embedding' has no attribute {name!r}")
+    from tf_embedding import _keras_version
+
+    package = "keras3" if _keras_version.is_keras_3() else "keras2"
+    return importlib.import_module(f"tf_embedding.{package}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_KERAS_MODULES])

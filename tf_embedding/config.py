@@ -1,0 +1,99 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What tables and features a model has: plain, frozen, checked when made."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Optional
+
+from tf_embedding.initializers import InitializerLike
+
+COMBINERS = ("sum", "mean", "sqrtn")
+MAX_DIM = 4096
+
+
+def check_dim(dim: Any) -> int:
+    """Returns dim; raises ValueError unless it is an int in [1, 4096]."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise ValueError(f"dim is {dim!r}; it must be an integer in [1, {MAX_DIM}]")
+    if not 1 <= int(dim) <= MAX_DIM:
+        raise ValueError(f"dim is {dim}; it must be in [1, {MAX_DIM}]")
+    return int(dim)
+
+
+def check_combiner(combiner: Any) -> None:
+    """Raises ValueError unless combiner is sum, mean or sqrtn."""
+    if combiner not in COMBINERS:
+        raise ValueError(f"combiner is {combiner!r}; use sum, mean or sqrtn")
+
+
+def check_max_norm(max_norm: Any) -> None:
+    """Raises ValueError unless max_norm is None or above 0."""
+    if max_norm is not None and not 0 < max_norm < float("inf"):
+        raise ValueError(f"max_norm is {max_norm!r}; it must be above 0, or None for none")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableConfig:
+    """One table: rows of dim values for any key.
+
+    Features that name the same TableConfig object share its rows. Two configs with
+    equal fields are two tables.
+
+    Attributes:
+      dim: values in a row, 1 to 4096.
+      name: of the variable.
+      initializer: see `tf_embedding.initializers.get`.
+      seed: of the initial rows; None takes the initializer's own, else one made
+        from the name.
+      optimizer: a Keras optimizer, or its name, that trains these rows whatever the
+        model is compiled with; None takes the model's.
+
+    >>> TableConfig(dim=16, name="items").dim
+    16
+    """
+
+    dim: int
+    name: str = "table"
+    initializer: InitializerLike = "uniform"
+    seed: Optional[int] = None
+    optimizer: Any = None
+
+    def __post_init__(self) -> None:
+        check_dim(self.dim)
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"name is {self.name!r}; it must be a non-empty string")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureConfig:
+    """One input of a model and the table that it reads.
+
+    Attributes:
+      name: the key of the feature in the input dict.
+      table: the table; several features may share one.
+      combiner: "sum", "mean" or "sqrtn" of the vectors of an example's ids; None
+        returns the vectors as they are, [..., dim] for ids [...].
+      max_norm: if given, each vector is first clipped to this L2 norm.
+
+    >>> items = TableConfig(dim=8, name="items")
+    >>> clicked = FeatureConfig("clicked", items, combiner="mean")
+    >>> shown = FeatureConfig("shown", items, combiner=None)
+    >>> clicked.table is shown.table
+    True
+    """
+
+    name: str
+    table: TableConfig
+    combiner: Optional[str] = "mean"
+    max_norm: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"name is {self.name!r}; it must be a non-empty string")
+        if not isinstance(self.table, TableConfig):
+            raise ValueError(f"table is {self.table!r}; it must be a TableConfig")
+        if self.combiner is not None:
+            check_combiner(self.combiner)
+        check_max_norm(self.max_norm)

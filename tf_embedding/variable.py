@@ -1,0 +1,519 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The embedding variable: what a model holds instead of a `tf.Variable`.
+
+Two objects, because TensorFlow treats what looks like a resource variable
+specially when it saves (it never asks such an object for its content):
+
+* `EmbeddingTable`, a `TrackableResource`, owns the C++ table and speaks for it in
+  checkpoints and SavedModels.
+* `EmbeddingVariable`, a facade over TensorFlow's `BaseResourceVariable`, is what
+  tapes, `tf.gradients`, optimizers and `tf.nn.embedding_lookup` see. It has no
+  state but the table.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Mapping, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import ops as tf_ops
+from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
+from tensorflow.python.ops import control_flow_v2_func_graphs as func_graphs
+
+from tf_embedding import config, initializers
+from tf_embedding._library import ops
+
+# The shared_name under which TensorFlow makes a resource that its handle owns.
+_ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
+
+_STATE = (
+    "keys",
+    "values",
+    "slots",
+    "frequency",
+    "version",
+    "rule",
+    "initial_slots",
+    "initializer",
+    "init_args",
+    "seed",
+    "matrix",
+)
+
+_names = itertools.count()
+
+
+class Rows(NamedTuple):
+    """Rows of an embedding variable, one per key.
+
+    Attributes:
+      keys: int64 [n].
+      values: float32 [n, dim], the vectors.
+      slots: float32 [n, slot_width], the optimizer state, in the order of the rule.
+      frequency: int64 [n], how many occurrences were trained.
+      version: int64 [n], the step of the last update.
+    """
+
+    keys: tf.Tensor
+    values: tf.Tensor
+    slots: tf.Tensor
+    frequency: tf.Tensor
+    version: tf.Tensor
+
+
+def _chain_of_graphs() -> Any:
+    graph = tf_ops.get_default_graph()
+    while graph is not None:
+        yield graph
+        graph = getattr(graph, "outer_graph", None)
+
+
+def refuse_xla() -> None:
+    """Raises NotImplementedError inside a function that XLA compiles."""
+    if any(control_flow_util.GraphOrParentsInXlaContext(g) for g in _chain_of_graphs()):
+        raise NotImplementedError(
+            "an embedding lookup cannot be compiled by XLA: the table is a hash table. Set "
+            'jit_compile=False (or "auto" in Keras), or do the lookup outside the compiled '
+            "function and pass its result in"
+        )
+
+
+def _refuse_while(op: tf.Operation) -> None:
+    # Under a tape the op is a stand-in without a graph; a tape inside the loop
+    # works.
+    graph = getattr(op, "graph", None)
+    while graph is not None:
+        if isinstance(graph, func_graphs.WhileBodyFuncGraph):
+            raise NotImplementedError(
+                "the gradient of an embedding lookup inside tf.while_loop is not available: "
+                "TensorFlow would accumulate it over a dense variable. Do the lookup before the "
+                "loop, of all its ids at once, and index the result inside"
+            )
+        graph = getattr(graph, "outer_graph", None)
+
+
+@tf.RegisterGradient("TfEmbedding>Lookup")
+def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
+    _refuse_while(op)
+    dim = op.get_attr("dim")
+    return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
+
+
+@tf.RegisterGradient("TfEmbedding>LookupPooled")
+def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
+    _refuse_while(op)
+    n = op.get_attr("N")
+    inputs, outputs = list(op.inputs), list(op.outputs)
+    keys, splits, weights = inputs[n : 2 * n], inputs[2 * n : 3 * n], inputs[3 * n :]
+    rows = outputs[n:]
+    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
+        gradients=list(gradients[:n]),
+        row_splits=splits,
+        weights=weights,
+        rows=rows,
+        combiners=op.get_attr("combiners"),
+        max_norms=op.get_attr("max_norms"),
+    )
+    slices = [make_gradient(values, k) for values, k in zip(of_rows, keys)]
+    return [*slices, *[None] * (2 * n), *of_weights]
+
+
+def make_gradient(values: tf.Tensor, keys: tf.Tensor) -> tf.IndexedSlices:
+    """The gradient of a variable: values [n, dim] at keys [n].
+
+    Its dense shape has no rows and is int32, which is what `tf.cond` makes for a
+    branch that does not touch the variable.
+    """
+    return tf.IndexedSlices(
+        values, keys, tf.constant([0, int(values.shape[1])], dtype=tf.int32)
+    )
+
+
+class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+    """Owns the table: makes it, saves it, restores it."""
+
+    def __init__(
+        self, dim: int, shared_name: str, spec: initializers.InitializerSpec, op_name: Optional[str]
+    ) -> None:
+        super().__init__(device="")
+        self._dim = dim
+        self._shared_name = shared_name
+        self._spec = spec
+        self._op_name = op_name
+
+    def _create_resource(self) -> tf.Tensor:
+        # Outside graphs the handle owns the table: it is freed with the last
+        # variable or function that holds the handle. A graph runs this op
+        # anew in each of its functions, so there the table needs a name.
+        shared_name = _ANONYMOUS if tf.executing_eagerly() else self._shared_name
+        spec = self._spec
+        handle = ops.tf_embedding_variable_handle(
+            shared_name=shared_name,
+            dim=self._dim,
+            initializer=spec.kind,
+            init_a=spec.a,
+            init_b=spec.b,
+            seed=spec.seed or 0,
+            matrix=[] if spec.matrix is None else spec.matrix.ravel().tolist(),
+            shape=[None, self._dim],
+            name=self._op_name,
+        )
+        handle._handle_data = handle_data_util.create_handle_data(
+            tf.TensorShape([0, self._dim]), tf.float32
+        )
+        return handle
+
+    def _initialize(self) -> None:
+        """The op that makes the table leaves nothing to do."""
+
+    def _destroy_resource(self) -> None:
+        # Of a table that a loaded SavedModel made under a name.
+        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
+
+    def export_state(self) -> dict[str, tf.Tensor]:
+        """All content as named tensors, of one moment."""
+        return dict(
+            zip(_STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
+        )
+
+    def import_state(self, state: Mapping[str, Any]) -> Any:
+        """Makes the content exactly this."""
+        return ops.tf_embedding_import(handle=self.resource_handle, **state)
+
+    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
+        return {f"-{name}": tensor for name, tensor in self.export_state().items()}
+
+    def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
+        return self.import_state({name: restored_tensors[f"-{name}"] for name in _STATE})
+
+
+class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ignore[misc]
+    """A table from any int64 key to a row: a vector and its optimizer state.
+
+    Reading never changes it: the vector of a key without a row is the one that it
+    would be born with. A row is born when its first gradient is applied, by any of
+    `tf_embedding.optimizers`, a Keras layer's optimizer, or
+    `tf_embedding.rules.apply`. All 2^64 keys are legal.
+
+    To TensorFlow it is a float32 resource variable of shape [None, dim], so tapes,
+    `tf.nn.embedding_lookup` and its sparse relatives work; it has no dense value,
+    and reading it whole raises TypeError.
+
+    Source: DeepRec's EmbeddingVariable (https://github.com/DeepRec-AI/DeepRec)
+    for the idea; the rules that differ are in docs/semantics.md.
+
+    Args:
+      dim: the length of a vector, 1 to 4096.
+      initializer: of the vectors; see `tf_embedding.initializers.get`.
+      seed: of the initial vectors. None takes the initializer's own seed, else one
+        that follows from `tf.random.set_seed`, else one made from the name: the same
+        in every run.
+      name: of the variable.
+      trainable: whether tapes record its lookups.
+
+    Raises:
+      ValueError: an argument is out of its range.
+
+    >>> ev = EmbeddingVariable(dim=2, initializer="ones", name="words")
+    >>> ev.sparse_read([3, -5]).numpy().tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    >>> ev.upsert([3], [[0.5, 0.25]])
+    >>> ev.sparse_read([3, -5]).numpy().tolist()
+    [[0.5, 0.25], [1.0, 1.0]]
+    >>> int(ev.size())
+    1
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        initializer: initializers.InitializerLike = "uniform",
+        seed: Optional[int] = None,
+        name: str = "embedding_variable",
+        trainable: bool = True,
+    ) -> None:
+        dim = config.check_dim(dim)
+        strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+        if strategy is not None and strategy.num_replicas_in_sync > 1:
+            raise NotImplementedError(
+                f"an embedding variable trains in one replica, and this strategy has "
+                f"{strategy.num_replicas_in_sync}: gradients are not summed across replicas yet. "
+                "Create it outside strategy.scope() and train with one replica"
+            )
+        spec = initializers.get(initializer, dim)
+        with tf.init_scope():
+            in_graph = not tf.executing_eagerly()
+            if in_graph:
+                name = tf.compat.v1.get_default_graph().unique_name(name, mark_as_used=False)
+                shared_name = name
+            else:
+                shared_name = f"{name}_{next(_names)}"
+            spec = initializers.with_seed(spec, seed, name)
+            # An absolute op name, so that op, resource and checkpoint key agree.
+            table = EmbeddingTable(dim, shared_name, spec, f"{name}/" if in_graph else None)
+            handle = table.resource_handle
+            initializer_op = tf.no_op(name=f"{name}/init/") if in_graph else None
+        # Not "in graph mode" even in a graph: v1 optimizers then hand sparse
+        # gradients over as they are, where else they would read dense values.
+        super().__init__(
+            trainable=trainable,
+            shape=[None, dim],
+            dtype=tf.float32,
+            handle=handle,
+            name=name,
+            unique_id=shared_name,
+            handle_name=handle.op.name if in_graph else name,
+            in_graph_mode=False,
+            initializer_op=initializer_op,
+            distribute_strategy=strategy,
+        )
+        self._dim = dim
+        self._spec = spec
+        self.table = table
+        self._maybe_initialize_trackable()
+        self._track_trackable(table, "table", overwrite=True)
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return self._dim
+
+    @property
+    def seed(self) -> int:
+        """The seed of the initial vectors, as the variable was made."""
+        return int(self._spec.seed or 0)
+
+    def __repr__(self) -> str:
+        return f"<EmbeddingVariable {self.name!r} dim={self._dim}>"
+
+    def get_shape(self) -> tf.TensorShape:
+        return self.shape
+
+    # Reading.
+
+    def sparse_read(self, indices: Any, name: Optional[str] = None) -> tf.Tensor:
+        """The vectors of keys; differentiable; never changes the table.
+
+        Args:
+          indices: int64 or int32 keys of any shape.
+          name: of the op.
+
+        Returns:
+          float32 [..., dim].
+        """
+        refuse_xla()
+        keys = to_int64(indices, "indices")
+        # Tells tapes, and the function being traced, that it reads the variable.
+        resource_variable_ops.variable_accessed(self)
+        values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+        return tf.identity(values, name=name)
+
+    def gather_nd(self, indices: Any, name: Optional[str] = None) -> tf.Tensor:
+        del indices, name
+        raise self._no_dense_value("gather_nd")
+
+    def size(self) -> tf.Tensor:
+        """The number of rows: an int64 scalar."""
+        return ops.tf_embedding_size(handle=self.handle)
+
+    def total_count(self) -> tf.Tensor:
+        """The number of rows, by DeepRec's name."""
+        return self.size()
+
+    def contains(self, keys: Any) -> tf.Tensor:
+        """Whether each key has a row: bool, of the shape of keys."""
+        return self._find(keys).found
+
+    def frequency(self, keys: Any) -> tf.Tensor:
+        """How many occurrences of each key were trained: int64; 0 without a row."""
+        return self._find(keys).frequency
+
+    def version(self, keys: Any) -> tf.Tensor:
+        """The step of each key's last update: int64; -1 without a row."""
+        return self._find(keys).version
+
+    def export(self, keys: Any = None) -> Rows:
+        """All rows as of one moment, or those of given keys.
+
+        Args:
+          keys: int64 [n]; keys without a row are left out. None for all rows, in no
+            particular order.
+
+        Returns:
+          The rows.
+        """
+        if keys is None:
+            state = self.table.export_state()
+            return Rows(*(state[field] for field in Rows._fields))
+        keys = tf.reshape(to_int64(keys, "keys"), [-1])
+        found, values, slots, frequency, version = ops.tf_embedding_find(
+            handle=self.handle, keys=keys, dim=self._dim
+        )
+        pick = lambda tensor: tf.boolean_mask(tensor, found)  # noqa: E731
+        return Rows(pick(keys), pick(values), pick(slots), pick(frequency), pick(version))
+
+    def rule(self) -> str:
+        """The optimizer rule whose slots the rows hold; empty before the first."""
+        return str(ops.tf_embedding_rule(handle=self.handle).numpy().decode())
+
+    def memory_usage(self) -> dict[str, int]:
+        """Bytes of memory.
+
+        Returns:
+          "index": from keys to rows. "rows": held for rows, used or not. "rows_used":
+          those of rows with a key. "fixed": whatever the size. "total": index, rows
+          and fixed.
+        """
+        stats = ops.tf_embedding_stats(handle=self.handle).numpy()
+        index, rows, used, fixed = (int(n) for n in stats[1:])
+        return {
+            "total": index + rows + fixed,
+            "index": index,
+            "rows": rows,
+            "rows_used": used,
+            "fixed": fixed,
+        }
+
+    # Writing.
+
+    def upsert(self, keys: Any, values: Any, step: Any = 0) -> Optional[tf.Operation]:
+        """Sets the vectors of keys, with or without a row.
+
+        A new row gets the initial optimizer state and frequency 0; one that was there
+        keeps both. Of equal keys the last wins.
+
+        Args:
+          keys: int64 [n].
+          values: float32 [n, dim].
+          step: the version to stamp.
+        """
+        return ops.tf_embedding_upsert(
+            handle=self.handle,
+            keys=to_int64(keys, "keys"),
+            values=tf.convert_to_tensor(values, tf.float32),
+            step=tf.cast(step, tf.int64),
+        )
+
+    def remove(self, keys: Any) -> tf.Tensor:
+        """Removes the rows of keys [n], optimizer state and all; returns how many there were."""
+        return ops.tf_embedding_remove(
+            handle=self.handle, keys=tf.reshape(to_int64(keys, "keys"), [-1])
+        )
+
+    def clear(self) -> Optional[tf.Operation]:
+        """Removes all rows."""
+        return ops.tf_embedding_clear(handle=self.handle)
+
+    def state(self) -> dict[str, tf.Tensor]:
+        """All that a checkpoint holds, as named tensors of one moment."""
+        return self.table.export_state()
+
+    def load_state(self, state: Mapping[str, Any]) -> Any:
+        """Makes the variable exactly what `state()` returned; arrays will do.
+
+        Raises:
+          ValueError: an entry is missing.
+          tf.errors.InvalidArgumentError: an entry does not fit; nothing changed.
+        """
+        missing = [name for name in _STATE if name not in state]
+        if missing:
+            raise ValueError(f"state lacks {', '.join(missing)}; pass what state() returned")
+        return self.table.import_state({name: state[name] for name in _STATE})
+
+    # What a dense variable would do.
+
+    def _no_dense_value(self, what: str) -> TypeError:
+        return TypeError(
+            f"{what}: embedding variable {self.name!r} has no dense value. Look keys up with "
+            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(). "
+            "tf.custom_gradient and tf.recompute_grad read every variable they meet as dense: do "
+            "the lookup outside and pass its result in"
+        )
+
+    def value(self) -> Any:
+        raise self._no_dense_value("value")
+
+    def read_value(self) -> Any:
+        raise self._no_dense_value("read_value")
+
+    def read_value_no_copy(self) -> Any:
+        raise self._no_dense_value("read_value_no_copy")
+
+    def numpy(self) -> Any:
+        raise self._no_dense_value("numpy")
+
+    def _read_variable_op(self, no_copy: bool = False) -> Any:
+        raise self._no_dense_value("reading the variable whole")
+
+    def _dense_var_to_tensor(
+        self, dtype: Any = None, name: Optional[str] = None, as_ref: bool = False
+    ) -> Any:
+        raise self._no_dense_value("conversion to a tensor")
+
+    def assign(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._no_dense_value("assign")
+
+    def assign_add(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._no_dense_value("assign_add")
+
+    def assign_sub(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._no_dense_value("assign_sub")
+
+    def is_initialized(self, name: Optional[str] = None) -> tf.Tensor:
+        return tf.constant(True, name=name)
+
+    def to_proto(self, export_scope: Optional[str] = None) -> None:
+        # Keeps it out of the variable collections of a MetaGraph: it would be
+        # imported as a dense variable.
+        del export_scope
+
+    # Checkpoints: only the table speaks.
+
+    def _gather_saveables_for_checkpoint(self) -> dict[str, Any]:
+        return {}
+
+    def _export_to_saved_model_graph(
+        self, object_map: Any = None, tensor_map: Any = None, options: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        return []
+
+    def _copy_trackable_to_cpu(self, object_map: Any) -> None:
+        object_map[self] = self
+
+    def _write_object_proto(self, proto: Any, options: Any) -> None:
+        proto.user_object.identifier = "_generic_user_object"
+        proto.user_object.version.producer = 1
+        proto.user_object.version.min_consumer = 1
+
+    class _Found(NamedTuple):
+        found: tf.Tensor
+        frequency: tf.Tensor
+        version: tf.Tensor
+
+    def _find(self, keys: Any) -> _Found:
+        keys = to_int64(keys, "keys")
+        found, _, _, frequency, version = ops.tf_embedding_find(
+            handle=self.handle, keys=tf.reshape(keys, [-1]), dim=self._dim
+        )
+        shape = tf.shape(keys)
+        return self._Found(*(tf.reshape(x, shape) for x in (found, frequency, version)))
+
+
+def to_int64(keys: Any, argument: str) -> tf.Tensor:
+    """Widens int32 keys; raises TypeError, naming the argument, for others."""
+    if not tf.is_tensor(keys):
+        # Python integers would default to int32 and overflow.
+        array = np.asarray(keys)
+        keys = tf.convert_to_tensor(array.astype(np.int64) if array.size == 0 else array)
+    keys = tf.convert_to_tensor(keys)
+    if keys.dtype == tf.int64:
+        return keys
+    if keys.dtype in (tf.int32, tf.int16, tf.int8, tf.uint8, tf.uint16, tf.uint32):
+        return tf.cast(keys, tf.int64)
+    raise TypeError(
+        f"{argument} has dtype {keys.dtype.name}; keys are int64 or int32. "
+        "tf_embedding.hashing.hash_strings makes keys of strings"
+    )
