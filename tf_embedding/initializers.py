@@ -13,7 +13,7 @@ name and parameters:
 | random uniform | uniform in [minval, maxval) |
 | random normal | normal |
 | truncated normal | normal within two standard deviations |
-| variance scaling and its family (glorot, he, lecun) | the distribution it names, with fan_in = fan_out = dim |
+| variance scaling, glorot, he, lecun | the distribution it names, with fan_in = fan_out = dim |
 
 The fans of an open vocabulary are not the table's sides: the number of rows
 is unknown and no more than one of them is active. With both equal to dim, the

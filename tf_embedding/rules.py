@@ -124,9 +124,8 @@ class RMSProp(Rule):
 
     @property
     def core_name(self) -> str:
-        return (
-            "rmsprop" + ("_centered" if self.centered else "") + ("_momentum" if self.momentum else "")
-        )
+        centered = "_centered" if self.centered else ""
+        return f"rmsprop{centered}" + ("_momentum" if self.momentum else "")
 
     def hyper(self) -> tuple[float, ...]:
         momentum = (float(self.momentum),) if self.momentum else ()

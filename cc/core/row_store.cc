@@ -48,26 +48,23 @@ int64_t RowStore::bytes() const {
          static_cast<int64_t>(slabs_.size() - 1) * arena_->block_bytes();
 }
 
-void RowStore::GrowFirstSlab() {
-  const int64_t wanted =
-      std::min(layout_.rows_per_slab(),
-               first_capacity_ == 0 ? kFirstRows : first_capacity_ * 2);
+void RowStore::ResizeFirstSlab(int64_t capacity) {
   slabs_.reserve(1);
   char* const fresh =
-      wanted == layout_.rows_per_slab()
+      capacity == layout_.rows_per_slab()
           ? arena_->Allocate()
-          : static_cast<char*>(AllocatePages(wanted * row_bytes()));
+          : static_cast<char*>(AllocatePages(capacity * row_bytes()));
   if (slabs_.empty()) {
     slabs_.push_back(fresh);
   } else {
     std::memcpy(fresh, slabs_[0], end_ * layout_.stride);
-    std::memcpy(fresh + wanted * layout_.stride,
+    std::memcpy(fresh + capacity * layout_.stride,
                 slabs_[0] + first_capacity_ * layout_.stride,
                 end_ * sizeof(RowMeta));
-    FreePages(slabs_[0], first_capacity_ * row_bytes());
+    ReleaseSlab(0);
     slabs_[0] = fresh;
   }
-  first_capacity_ = wanted;
+  first_capacity_ = capacity;
 }
 
 uint32_t RowStore::Allocate() {
@@ -79,7 +76,9 @@ uint32_t RowStore::Allocate() {
   if (end_ == kNoRow) throw std::bad_alloc();
   if (end_ >= first_capacity_) {
     if (first_capacity_ < layout_.rows_per_slab()) {
-      GrowFirstSlab();
+      ResizeFirstSlab(
+          std::min(layout_.rows_per_slab(),
+                   first_capacity_ == 0 ? kFirstRows : first_capacity_ * 2));
     } else if ((end_ >> layout_.slab_shift) >= slabs_.size()) {
       if (slabs_.size() == slabs_.capacity()) slabs_.reserve(2 * slabs_.size());
       slabs_.push_back(arena_->Allocate());
@@ -99,7 +98,15 @@ void RowStore::Truncate(uint32_t new_end) {
     ReleaseSlab(static_cast<int64_t>(slabs_.size()) - 1);
     slabs_.pop_back();
   }
-  if (slabs_.empty()) first_capacity_ = 0;
+  if (slabs_.empty()) {
+    slabs_.shrink_to_fit();
+    first_capacity_ = 0;
+  } else if (slabs_.size() == 1 && first_capacity_ > kFirstRows &&
+             int64_t{end_} * 4 <= first_capacity_) {
+    int64_t capacity = kFirstRows;
+    while (capacity < int64_t{end_} * 2) capacity *= 2;
+    ResizeFirstSlab(std::min(capacity, layout_.rows_per_slab()));
+  }
 }
 
 }  // namespace tf_embedding

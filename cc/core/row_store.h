@@ -81,7 +81,11 @@ class RowStore {
 
   // The record is undefined, the meta too: the caller writes both.
   uint32_t Allocate();
-  void Release(uint32_t row) { free_.push_back(row); }
+  // Makes room to give one more row back. Call before Release.
+  void ReserveRelease() {
+    if (free_.size() == free_.capacity()) free_.reserve(2 * free_.size() + 4);
+  }
+  void Release(uint32_t row) noexcept { free_.push_back(row); }
   // Every row from new_end on is unused. Forgets the free list.
   void Truncate(uint32_t new_end);
 
@@ -109,7 +113,7 @@ class RowStore {
   bool first_is_small() const {
     return first_capacity_ < layout_.rows_per_slab();
   }
-  void GrowFirstSlab();
+  void ResizeFirstSlab(int64_t capacity);
   void ReleaseSlab(int64_t slab);
 
   const RowLayout layout_;

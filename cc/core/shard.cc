@@ -8,34 +8,38 @@
 #include <vector>
 
 namespace tf_embedding {
+namespace {
+
+// Fewer free rows than this are not worth a scan of the index.
+constexpr int64_t kMinFree = 16;
+
+}  // namespace
 
 void Shard::Compact(const RowLayout& layout) {
-  const uint32_t live = rows_->live();
-  const auto num_free = static_cast<int64_t>(rows_->free_rows().size());
-  if (live > 0 &&
-      num_free < std::max<int64_t>(layout.rows_per_slab(), live / 4)) {
+  const uint32_t live = rows_.live();
+  const auto num_free = static_cast<int64_t>(rows_.free_rows().size());
+  if (live > 0 && num_free < std::max<int64_t>(kMinFree, live / 4)) {
     return;
   }
   std::vector<uint32_t> holes;
-  for (uint32_t row : rows_->free_rows()) {
+  for (uint32_t row : rows_.free_rows()) {
     if (row < live) holes.push_back(row);
   }
   index_.ForEach([&](int64_t /*key*/, uint32_t* row) {
     if (*row < live) return;
     const uint32_t hole = holes.back();
     holes.pop_back();
-    std::memcpy(rows_->record(hole), rows_->record(*row), layout.stride);
-    *rows_->meta(hole) = *rows_->meta(*row);
+    std::memcpy(rows_.record(hole), rows_.record(*row), layout.stride);
+    *rows_.meta(hole) = *rows_.meta(*row);
     *row = hole;
   });
-  rows_->Truncate(live);
+  rows_.Truncate(live);
   index_.Shrink();
 }
 
-void Shard::Clear(const RowLayout& layout, SlabArena* arena) {
-  auto fresh = std::make_unique<RowStore>(layout, arena);
+void Shard::Clear() {
   index_.Clear();
-  rows_ = std::move(fresh);
+  rows_.Truncate(0);
 }
 
 }  // namespace tf_embedding

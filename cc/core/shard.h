@@ -16,7 +16,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
 #include "cc/core/index.h"
 #include "cc/core/isa.h"
@@ -28,38 +27,39 @@ namespace tf_embedding {
 class Shard {
  public:
   Shard(double phase, const RowLayout& layout, SlabArena* arena)
-      : index_(phase), rows_(std::make_unique<RowStore>(layout, arena)) {}
+      : index_(phase), rows_(layout, arena) {}
 
   SharedSpinLock* lock() const { return &lock_; }
 
   const ShardIndex& index() const { return index_; }
-  const RowStore& rows() const { return *rows_; }
+  const RowStore& rows() const { return rows_; }
   ShardView view() const {
-    return ShardView{index_.buckets(), rows_->slabs(), index_.num_buckets()};
+    return ShardView{index_.buckets(), rows_.slabs(), index_.num_buckets()};
   }
-  int64_t bytes() const { return index_.bytes() + rows_->bytes(); }
+  int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
 
   // The key must be absent. The row's record and meta are undefined.
   uint32_t Insert(uint64_t hash, int64_t key) {
     index_.ReserveOne();
-    const uint32_t row = rows_->Allocate();
+    const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
     return row;
   }
 
   // Whether the key was there.
   bool Remove(uint64_t hash, int64_t key) {
+    rows_.ReserveRelease();
     const uint32_t row = index_.Remove(hash, key);
     if (row == kNoRow) return false;
-    rows_->Release(row);
+    rows_.Release(row);
     return true;
   }
 
-  // Gives memory back once a quarter of the rows and a slab are free: moves the
+  // Gives memory back once a fifth of the rows is free, and a few: moves the
   // last rows into the holes. Call after a batch of Remove.
   void Compact(const RowLayout& layout);
 
-  void Clear(const RowLayout& layout, SlabArena* arena);
+  void Clear();
 
   // Takes over the keys, vectors and metas of a shard of another layout, this
   // one being empty; init_slots(record) then writes the slots of each.
@@ -69,17 +69,17 @@ class Shard {
  private:
   mutable SharedSpinLock lock_;
   ShardIndex index_;
-  std::unique_ptr<RowStore> rows_;
+  RowStore rows_;
 };
 
 template <class InitSlots>
 void Shard::CopyRows(const Shard& other, int dim, const InitSlots& init_slots) {
   other.index_.ForEach([&](int64_t key, const uint32_t* from) {
     const uint32_t row = Insert(MixKey(key), key);
-    float* const record = rows_->record(row);
-    std::copy_n(other.rows_->record(*from), dim, record);
+    float* const record = rows_.record(row);
+    std::copy_n(other.rows_.record(*from), dim, record);
     init_slots(record);
-    *rows_->meta(row) = *other.rows_->meta(*from);
+    *rows_.meta(row) = *other.rows_.meta(*from);
   });
 }
 
