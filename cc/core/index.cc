@@ -94,14 +94,56 @@ uint32_t ShardIndex::Remove(uint64_t hash, int64_t key) {
       for (uint32_t p = home; p != b; p = NextBucket(p)) {
         TakeBackPassage(&buckets_[p]);
       }
+      const uint32_t row = bucket.rows[slot];
       bucket.control &= ~(1u << slot);
       --size_;
-      return bucket.rows[slot];
+      FillHole(b);
+      return row;
     }
     if ((bucket.control & IndexBucket::kPassedMask) == 0) return kNoRow;
     b = NextBucket(b);
   }
   return kNoRow;
+}
+
+void ShardIndex::FillHole(uint32_t hole) {
+  while ((buckets_[hole].control & IndexBucket::kPassedMask) != 0) {
+    uint32_t from = hole;
+    int slot = -1;
+    do {
+      from = NextBucket(from);
+      // Both only where the count of passages is one that filled up.
+      if (from == hole) return;
+      slot = FindPassed(from, hole);
+      if (slot < 0 && (~buckets_[from].control & IndexBucket::kOccupiedMask)) {
+        return;
+      }
+    } while (slot < 0);
+    IndexBucket& to = buckets_[hole];
+    const int room = __builtin_ctz(~to.control & IndexBucket::kOccupiedMask);
+    to.keys[room] = buckets_[from].keys[slot];
+    to.rows[room] = buckets_[from].rows[slot];
+    to.control |= 1u << room;
+    buckets_[from].control &= ~(1u << slot);
+    for (uint32_t p = hole; p != from; p = NextBucket(p)) {
+      TakeBackPassage(&buckets_[p]);
+    }
+    hole = from;
+  }
+}
+
+int ShardIndex::FindPassed(uint32_t bucket, uint32_t passed) const {
+  const auto distance = [this, bucket](uint32_t from) {
+    return bucket >= from ? bucket - from : bucket + num_buckets_ - from;
+  };
+  for (uint32_t left = buckets_[bucket].control & IndexBucket::kOccupiedMask;
+       left != 0; left &= left - 1) {
+    const int slot = __builtin_ctz(left);
+    const uint32_t home =
+        BucketOfHash(MixKey(buckets_[bucket].keys[slot]), num_buckets_);
+    if (distance(home) >= distance(passed)) return slot;
+  }
+  return -1;
 }
 
 void ShardIndex::Rebuild(uint32_t num_buckets) {
