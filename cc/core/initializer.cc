@@ -3,6 +3,7 @@
 
 #include "cc/core/initializer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -145,9 +146,11 @@ Status Initializer::Create(InitializerSpec spec, int dim,
     return InvalidArgument("initializer stddev is ", spec.b,
                            "; it must be 0 or more");
   }
-  if (spec.kind == InitializerKind::kUniform && spec.b < spec.a) {
+  if (spec.kind == InitializerKind::kUniform &&
+      !(spec.b >= spec.a && std::isfinite(spec.b - spec.a))) {
     return InvalidArgument("initializer range is [", spec.a, ", ", spec.b,
-                           "); the upper end must not be below the lower");
+                           "); the upper end must not be below the lower, nor "
+                           "further above than a float can say");
   }
   const bool matrix = spec.kind == InitializerKind::kMatrix;
   if (matrix && (spec.matrix.empty() || spec.matrix.size() % dim != 0)) {
@@ -172,9 +175,12 @@ void Initializer::Fill(int64_t key, float* out) const {
       return;
     case InitializerKind::kUniform: {
       const float range = b - a;
-      FillFromWords(spec_.seed, key, dim_, out, [a, range](uint32_t word) {
-        return a + range * (static_cast<float>(word >> 8) * 0x1p-24f);
-      });
+      const float most = std::nextafter(b, a);  // the sum may round up to b
+      FillFromWords(
+          spec_.seed, key, dim_, out, [a, range, most](uint32_t word) {
+            return std::min(
+                most, a + range * (static_cast<float>(word >> 8) * 0x1p-24f));
+          });
       return;
     }
     case InitializerKind::kNormal:
