@@ -98,7 +98,9 @@ char* SlabArena::Allocate() {
   chunk.num_blocks = num_blocks;
   chunk.num_used = 1;
   chunk.num_fresh = num_blocks - 1;
-  chunks_.reserve(chunks_.size() + 1);  // so that nothing throws after the next
+  // So that nothing throws after the next line, nor in Release.
+  chunks_.reserve(chunks_.size() + 1);
+  chunk.free.reserve(num_blocks);
   chunk.begin = static_cast<char*>(AllocatePages(chunk.bytes));
   char* const block = chunk.begin;
   chunks_.push_back(std::move(chunk));
@@ -106,7 +108,7 @@ char* SlabArena::Allocate() {
   return block;
 }
 
-void SlabArena::Release(char* block) {
+void SlabArena::Release(char* block) noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   const auto chunk = std::find_if(
       chunks_.begin(), chunks_.end(), [block](const Chunk& candidate) {

@@ -42,7 +42,7 @@ class SlabArena {
   int64_t bytes_in_use() const;
 
   char* Allocate();
-  void Release(char* block);
+  void Release(char* block) noexcept;
 
  private:
   struct Chunk {

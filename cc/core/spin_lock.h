@@ -11,8 +11,9 @@
 // State: the number of readers in the low 30 bits, bit 31 while a writer
 // holds the lock, bit 30 while one waits. A waiting writer turns new readers
 // away, so that lookups cannot starve training. Not recursive: a thread that
-// already reads must not read-lock again. Waiting spins briefly, then yields
-// the processor: there can be more threads than cores.
+// already reads must not read-lock again. Waiting only reads the state; it
+// spins briefly, then yields the processor, because there can be more threads
+// than cores, then sleeps, because a checkpoint can hold updates for seconds.
 //
 // Memory order: taking acquires and giving back releases, so everything done
 // under the lock happens before the next holder's work.
@@ -21,6 +22,7 @@
 #define TF_EMBEDDING_CC_CORE_SPIN_LOCK_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 
@@ -35,12 +37,15 @@ class SharedSpinLock {
   SharedSpinLock& operator=(const SharedSpinLock&) = delete;
 
   void lock_shared() {
-    for (int spins = 0;; Wait(&spins)) {
+    for (int spins = 0;;) {
       if (TFE_LIKELY((state_.fetch_add(1, std::memory_order_acquire) &
                       (kWriter | kWaiting)) == 0)) {
         return;
       }
       state_.fetch_sub(1, std::memory_order_relaxed);
+      do {
+        Wait(&spins);
+      } while (state_.load(std::memory_order_relaxed) & (kWriter | kWaiting));
     }
   }
 
@@ -71,13 +76,17 @@ class SharedSpinLock {
   static constexpr uint32_t kWaiting = 1u << 30;
 
   static void Wait(int* spins) {
-    if (++*spins < 64) {
+    if (*spins < 64) {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
-    } else {
+    } else if (*spins < 4096) {
       std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      return;
     }
+    ++*spins;
   }
 
   std::atomic<uint32_t> state_{0};

@@ -7,15 +7,12 @@
 #include <bitset>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "cc/core/table_internal.h"
 
 namespace tf_embedding {
 namespace {
-
-constexpr int64_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
 
 // Below this many keys a chunk locks only the shards that it needs.
 constexpr int64_t kLockAllFrom = 256;
@@ -59,10 +56,10 @@ Status EmbeddingTable::Create(TableOptions options,
     return InvalidArgument("log2_shards is ", options.log2_shards,
                            "; it must be in [0, ", kMaxLog2Shards, "]");
   }
-  std::shared_ptr<const Initializer> initializer;
-  TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
-                                          options.dim, &initializer));
   try {
+    std::shared_ptr<const Initializer> initializer;
+    TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
+                                            options.dim, &initializer));
     table->reset(new EmbeddingTable(options.dim, options.log2_shards,
                                     std::move(initializer)));
   } catch (const std::bad_alloc&) {
@@ -114,8 +111,7 @@ TableStats EmbeddingTable::stats() const {
     stats.row_used_bytes += size * row_bytes;
   }
   stats.fixed_bytes = static_cast<int64_t>(
-      sizeof(*this) +
-      shards_.size() * (sizeof(Shard) + sizeof(RowStore) + sizeof(ShardView)) +
+      sizeof(*this) + shards_.size() * (sizeof(Shard) + sizeof(ShardView)) +
       initializer_->spec().matrix.size() * sizeof(float));
   return stats;
 }
@@ -203,86 +199,92 @@ Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
 Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
                             const Allocate& allocate,
                             Executor* executor) const {
-  ReaderLock lock(&layout_lock_);
-  TableShape shape = ShapeLocked();
-  shape.size = n;
-  RowColumns out;
-  TFE_RETURN_IF_ERROR(allocate(shape, &out));
-  const int64_t width = layout_.slot_width();
-  executor->ParallelFor(
-      n, kNanosecondsPerRow * 2, [&](int64_t from, int64_t to) {
-        // On the stack: nothing may throw on the executor's threads.
-        float absent[(1 + kMaxVectorSlots) * kMaxDim + kMaxScalarSlots];
-        for (int64_t i = from; i < to; ++i) {
-          const uint64_t hash = MixKey(keys[i]);
-          const Shard& shard = *shards_[ShardOfHash(hash, log2_shards_)];
-          ReaderLock shard_lock(shard.lock());
-          const uint32_t row = shard.index().FindRow(hash, keys[i]);
-          const bool found = row != kNoRow;
-          const float* record = absent;
-          if (found) {
-            record = shard.rows().record(row);
-          } else if (out.values != nullptr || out.slots != nullptr) {
-            initializer_->Fill(keys[i], absent);
-            InitSlots(absent);
-          }
-          if (out.keys != nullptr) out.keys[i] = keys[i];
-          if (out.found != nullptr) out.found[i] = found;
-          if (out.values != nullptr) {
-            std::copy_n(record, dim_, out.values + i * dim_);
-          }
-          if (out.slots != nullptr) {
-            std::copy_n(record + dim_, width, out.slots + i * width);
-          }
-          if (out.frequency != nullptr) {
-            out.frequency[i] = found ? shard.rows().meta(row)->frequency : 0;
-          }
-          if (out.version != nullptr) {
-            out.version[i] =
-                found ? shard.rows().meta(row)->version : kNoVersion;
-          }
-        }
-      });
-  return Status();
-}
-
-Status EmbeddingTable::Export(const Allocate& allocate,
-                              Executor* executor) const {
-  ReaderLock lock(&layout_lock_);
-  ShardReaderLocks locks(shards_, AllShards());
-  TableShape shape = ShapeLocked();
-  std::vector<int64_t> begin;
-  for (const auto& shard : shards_) {
-    begin.push_back(shape.size);
-    shape.size += static_cast<int64_t>(shard->index().size());
-  }
-  RowColumns out;
-  TFE_RETURN_IF_ERROR(allocate(shape, &out));
-  const auto num_shards = static_cast<int64_t>(shards_.size());
-  const int64_t width = layout_.slot_width();
-  executor->ParallelFor(
-      num_shards, shape.size * kNanosecondsPerRow / num_shards + 1,
-      [&](int64_t from, int64_t to) {
-        for (int64_t s = from; s < to; ++s) {
-          const Shard& shard = *shards_[s];
-          int64_t i = begin[s];
-          shard.index().ForEach([&](int64_t key, const uint32_t* row) {
-            const float* const record = shard.rows().record(*row);
-            const RowMeta* const meta = shard.rows().meta(*row);
-            if (out.keys != nullptr) out.keys[i] = key;
+  return CatchOutOfMemory(*this, [&] {
+    ReaderLock lock(&layout_lock_);
+    TableShape shape = ShapeLocked();
+    shape.size = n;
+    RowColumns out;
+    TFE_RETURN_IF_ERROR(allocate(shape, &out));
+    const int64_t width = layout_.slot_width();
+    executor->ParallelFor(
+        n, kNanosecondsPerRow * 2, [&](int64_t from, int64_t to) {
+          // On the stack: nothing may throw on the executor's threads.
+          float absent[(1 + kMaxVectorSlots) * kMaxDim + kMaxScalarSlots];
+          for (int64_t i = from; i < to; ++i) {
+            const uint64_t hash = MixKey(keys[i]);
+            const Shard& shard = *shards_[ShardOfHash(hash, log2_shards_)];
+            ReaderLock shard_lock(shard.lock());
+            const uint32_t row = shard.index().FindRow(hash, keys[i]);
+            const bool found = row != kNoRow;
+            const float* record = absent;
+            if (found) {
+              record = shard.rows().record(row);
+            } else if (out.values != nullptr || out.slots != nullptr) {
+              initializer_->Fill(keys[i], absent);
+              InitSlots(absent);
+            }
+            if (out.keys != nullptr) out.keys[i] = keys[i];
+            if (out.found != nullptr) out.found[i] = found;
             if (out.values != nullptr) {
               std::copy_n(record, dim_, out.values + i * dim_);
             }
             if (out.slots != nullptr) {
               std::copy_n(record + dim_, width, out.slots + i * width);
             }
-            if (out.frequency != nullptr) out.frequency[i] = meta->frequency;
-            if (out.version != nullptr) out.version[i] = meta->version;
-            ++i;
-          });
-        }
-      });
-  return Status();
+            if (out.frequency != nullptr) {
+              out.frequency[i] = found ? shard.rows().meta(row)->frequency : 0;
+            }
+            if (out.version != nullptr) {
+              out.version[i] =
+                  found ? shard.rows().meta(row)->version : kNoVersion;
+            }
+          }
+        });
+    return Status();
+  });
+}
+
+Status EmbeddingTable::Export(const Allocate& allocate,
+                              Executor* executor) const {
+  return CatchOutOfMemory(*this, [&] {
+    ReaderLock lock(&layout_lock_);
+    // Not the shards' locks: updates would wait for them on the executor's
+    // threads, and this waits for those below.
+    WriterLock update_lock(&update_lock_);
+    TableShape shape = ShapeLocked();
+    std::vector<int64_t> begin;
+    for (const auto& shard : shards_) {
+      begin.push_back(shape.size);
+      shape.size += static_cast<int64_t>(shard->index().size());
+    }
+    RowColumns out;
+    TFE_RETURN_IF_ERROR(allocate(shape, &out));
+    const auto num_shards = static_cast<int64_t>(shards_.size());
+    const int64_t width = layout_.slot_width();
+    executor->ParallelFor(
+        num_shards, shape.size * kNanosecondsPerRow / num_shards + 1,
+        [&](int64_t from, int64_t to) {
+          for (int64_t s = from; s < to; ++s) {
+            const Shard& shard = *shards_[s];
+            int64_t i = begin[s];
+            shard.index().ForEach([&](int64_t key, const uint32_t* row) {
+              const float* const record = shard.rows().record(*row);
+              const RowMeta* const meta = shard.rows().meta(*row);
+              if (out.keys != nullptr) out.keys[i] = key;
+              if (out.values != nullptr) {
+                std::copy_n(record, dim_, out.values + i * dim_);
+              }
+              if (out.slots != nullptr) {
+                std::copy_n(record + dim_, width, out.slots + i * width);
+              }
+              if (out.frequency != nullptr) out.frequency[i] = meta->frequency;
+              if (out.version != nullptr) out.version[i] = meta->version;
+              ++i;
+            });
+          }
+        });
+    return Status();
+  });
 }
 
 Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
@@ -331,9 +333,7 @@ Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
 Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
                               int64_t n, int64_t step, Executor* executor) {
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
-  if (step < 0 || step >= kMaxUint32) {
-    return InvalidArgument("step is ", step, "; it must be in [0, 4294967294]");
-  }
+  TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
     return ForEachShare(
@@ -447,29 +447,33 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
                               Executor* executor) {
   *removed = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
-  return CatchOutOfMemory(*this, [&] {
+  std::atomic<int64_t> total{0};
+  const Status status = CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    std::atomic<int64_t> total{0};
-    const Status status = ForEachShare(
+    return ForEachShare(
         keys, n, executor,
         [&](int shard_number, const uint32_t* positions, int64_t count) {
           Shard* const shard = shards_[shard_number].get();
-          int64_t here = 0;
+          // Counts even a share that failed half way.
+          struct Tally {
+            std::atomic<int64_t>* total;
+            int64_t here = 0;
+            ~Tally() { total->fetch_add(here, std::memory_order_relaxed); }
+          } tally{&total};
           for (int64_t p = 0; p < count; ++p) {
             const int64_t key = keys[positions[p]];
-            if (shard->Remove(MixKey(key), key)) ++here;
+            if (shard->Remove(MixKey(key), key)) ++tally.here;
           }
-          total.fetch_add(here, std::memory_order_relaxed);
           shard->Compact(layout_);
         });
-    *removed = total.load();
-    return status;
   });
+  *removed = total.load();
+  return status;
 }
 
 void EmbeddingTable::ClearLocked() {
   for (size_t s = 0; s < shards_.size(); ++s) {
-    shards_[s]->Clear(layout_, arena_.get());
+    shards_[s]->Clear();
     views_[s] = shards_[s]->view();
   }
 }

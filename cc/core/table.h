@@ -31,11 +31,13 @@
 // another is not one atomic step. Lookup holds all the locks it needs as a
 // reader, in ascending order; writers hold one shard's lock at a time: no
 // deadlock. Growing a shard, index or rows, stops that shard's users only.
-// Export holds every shard as a reader: what it returns is the table at one
-// moment; lookups go on, updates wait. Changing the layout (the first Apply of
-// a rule, Import, Clear) stops the world once, by layout_lock_, which every
-// operation holds as a reader. It is taken by the thread that calls, never by
-// the executor's: those might all wait for a writer that waits for them.
+// Export is the table at one moment, between two batches: it holds update_lock_
+// as the writer and every batch that changes rows holds it as a reader, so
+// updates wait and lookups go on. Changing the layout (the first Apply of a
+// rule, Import, Clear) stops the world once, by layout_lock_, which every
+// operation holds as a reader. Both are taken by the thread that calls,
+// layout_lock_ first, never by the executor's: those might all wait for one
+// that waits for them.
 //
 // Cost, a key: Lookup touches one line of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
@@ -184,6 +186,7 @@ class EmbeddingTable {
 
   // The share of one shard in Apply.
   struct Update;
+  void InitRow(const Update& update, int64_t key, float* record) const;
   void ApplyShare(const Update& update, int shard_number,
                   const uint32_t* positions, int64_t count);
 
@@ -201,6 +204,8 @@ class EmbeddingTable {
   const int log2_shards_;
 
   mutable SharedSpinLock layout_lock_;
+  // Held by batches that change rows as readers, by Export as the writer.
+  mutable SharedSpinLock update_lock_;
   // Guarded by layout_lock_.
   const RuleInfo* rule_ = nullptr;
   RowLayout layout_;

@@ -28,9 +28,8 @@ struct DistinctKeys {
 };
 
 uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
-  const int64_t sum = static_cast<int64_t>(frequency) + count;
-  return static_cast<uint32_t>(
-      std::min<int64_t>(sum, std::numeric_limits<uint32_t>::max()));
+  const uint32_t room = std::numeric_limits<uint32_t>::max() - frequency;
+  return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
 }  // namespace
@@ -100,6 +99,16 @@ DistinctKeys SumDuplicates(const int64_t* keys, const float* gradients,
 
 }  // namespace
 
+void EmbeddingTable::InitRow(const Update& update, int64_t key,
+                             float* record) const {
+  initializer_->Fill(key, record);
+  float* slot = record + dim_;
+  for (int k = 0; k < layout_.vector_slots; ++k) {
+    slot = std::fill_n(slot, dim_, update.rule.initial_vector_slots[k]);
+  }
+  std::copy_n(update.rule.initial_scalar_slots, layout_.scalar_slots, slot);
+}
+
 void EmbeddingTable::ApplyShare(const Update& update, int shard_number,
                                 const uint32_t* positions, int64_t count) {
   Shard* const shard = shards_[shard_number].get();
@@ -115,11 +124,12 @@ void EmbeddingTable::ApplyShare(const Update& update, int shard_number,
     const int64_t* const keys = distinct.keys.data() + begin;
     kernels.find_rows(shard->view(), keys, distinct.hashes.data() + begin,
                       block, rows);
-    uint32_t born = 0;  // a bit for each of the block
     for (int i = 0; i < block; ++i) {
       if (rows[i] != kNoRow) continue;
       rows[i] = shard->Insert(distinct.hashes[begin + i], keys[i]);
-      born |= 1u << i;
+      // Whole at once: the next Insert may find no memory.
+      InitRow(update, keys[i], shard->rows().record(rows[i]));
+      *shard->rows().meta(rows[i]) = RowMeta{0, update.step};
     }
     for (int i = 0; i < block; ++i) {
       records[i] = shard->rows().record(rows[i]);
@@ -128,16 +138,6 @@ void EmbeddingTable::ApplyShare(const Update& update, int shard_number,
         TFE_PREFETCH_WRITE(bytes + b);
       }
       TFE_PREFETCH_WRITE(shard->rows().meta(rows[i]));
-    }
-    for (uint32_t left = born; left != 0; left &= left - 1) {
-      const int i = __builtin_ctz(left);
-      initializer_->Fill(keys[i], records[i]);
-      float* slot = records[i] + dim_;
-      for (int k = 0; k < layout_.vector_slots; ++k) {
-        slot = std::fill_n(slot, dim_, update.rule.initial_vector_slots[k]);
-      }
-      std::copy_n(update.rule.initial_scalar_slots, layout_.scalar_slots, slot);
-      shard->rows().meta(rows[i])->frequency = 0;
     }
     apply(update.rule.functor, records, distinct.gradients.data() + begin,
           block, dim_);
@@ -156,9 +156,10 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                              int64_t* rows_reset) {
   *rows_reset = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  TFE_RETURN_IF_ERROR(CheckStep(step));
   if (counts != nullptr) {
     for (int64_t i = 0; i < n; ++i) {
-      // Also bounds the sum over a batch well inside int64.
+      // Also keeps the sum over a batch inside int64.
       if (counts[i] < 1 || counts[i] > (int64_t{1} << 31)) {
         return InvalidArgument("counts[", i, "] is ", counts[i],
                                "; it must be in [1, 2147483648]");

@@ -7,6 +7,7 @@
 #define TF_EMBEDDING_CC_CORE_TABLE_INTERNAL_H_
 
 #include <atomic>
+#include <limits>
 #include <new>
 
 #include "cc/core/table.h"
@@ -18,6 +19,14 @@ constexpr int64_t kNanosecondsPerRow = 40;
 // The keys that one Lookup chunk reads under one set of locks: enough to make
 // the locks' price vanish, few enough that writers do not wait long.
 constexpr int64_t kLookupChunk = 8192;
+
+constexpr int64_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
+
+// A row keeps its version in 32 bits.
+inline Status CheckStep(int64_t step) {
+  if (step >= 0 && step < kMaxUint32) return Status();
+  return InvalidArgument("step is ", step, "; it must be in [0, 4294967294]");
+}
 
 inline Status OutOfMemory(int dim, int64_t size) {
   return ResourceExhausted(
@@ -41,6 +50,7 @@ Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
   const BatchPartition partition =
       PartitionByShard(keys, n, log2_shards_, executor);
   const int num_shards = 1 << log2_shards_;
+  ReaderLock update_lock(&update_lock_);
   std::atomic<bool> out_of_memory{false};
   executor->ParallelFor(
       num_shards, n * kNanosecondsPerRow / num_shards + 1,
