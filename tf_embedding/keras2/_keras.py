@@ -7,7 +7,8 @@ Keras 3 and Keras 2 lives in the package `tf_keras` (which `tf.keras` becomes
 again under `TF_USE_LEGACY_KERAS=1`). Nothing is patched in either.
 """
 
-from typing import Any, NoReturn
+import sys
+from typing import Any, NoReturn, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -76,6 +77,22 @@ def require_one_replica(what: str) -> None:
         )
 
 
+def calling_optimizer() -> Optional[Any]:
+    """The Keras 2 optimizer whose method is running, the innermost; or None.
+
+    Stock optimizers do not say who they are to what they call, and the call
+    stack is the one place that does.
+    """
+    kinds = (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, kinds):
+            return owner
+        frame = frame.f_back
+    return None
+
+
 class _Carrier(np.ndarray):  # type: ignore[type-arg]
     """An empty array with the state of a table on its back."""
 
@@ -131,17 +148,27 @@ class LayerVariable(variable_lib.EmbeddingVariable):
     def _unique_id(self) -> str:
         # The key under which a stock Keras 2 optimizer files a variable: the
         # first thing it asks for. The optimizers of this package never do.
-        raise ValueError(
+        raise self._not_by_stock()
+
+    @_unique_id.setter
+    def _unique_id(self, value: str) -> None:
+        del value  # Set by TensorFlow's constructor.
+
+    @property
+    def constraint(self) -> None:
+        """None. A legacy optimizer without slots asks for no more than this."""
+        legacy = keras.optimizers.legacy.Optimizer
+        if isinstance(calling_optimizer(), legacy):
+            raise self._not_by_stock()
+
+    def _not_by_stock(self) -> ValueError:
+        return ValueError(
             f"A stock Keras 2 optimizer cannot train the embedding rows of "
             f"{self.name!r}. Compile the model with an optimizer of this "
             f"package, which trains dense weights as the stock one does and "
             f"the rows too ({choices()}), or give the layer an optimizer of "
             f"its own: optimizer='adagrad'."
         )
-
-    @_unique_id.setter
-    def _unique_id(self, value: str) -> None:
-        del value  # Set by TensorFlow's constructor.
 
     def numpy(self) -> Snapshot:
         """The whole table, for `get_weights`."""

@@ -16,19 +16,21 @@ weight, always zero. Two things tie the hook to the rows:
    layer's own optimizer, in one update.
 
 So rows train when the compiled optimizer applies its gradients and not when a
-gradient is merely computed; a layer called twice in a step trains its rows once
-with the sum; and micro-batches whose gradients a custom loop adds up before it
-applies them are added up for the rows as well. What remains: a gradient with
-respect to the hook that is computed and thrown away stays put aside, and goes
-with the next update. To look at gradients of rows without training on them,
-use an optimizer of `te.optimizers` and no `optimizer=` on the layer.
+gradient is merely computed, and a layer called twice in a step trains its rows
+once, with the sum.
+
+What is put aside is not told apart by who asked for it: any gradient that a tape
+takes through the layer is. A gradient that is not applied, such as one with
+respect to other variables or inputs, or the first of several micro-batches,
+would go with the next update. That is an error, when the next gradient is taken:
+such loops need an optimizer of `te.optimizers` and no `optimizer=` on the layer,
+where gradients of rows are as plain as those of dense variables.
 
 The older way, to apply the update where the gradient is computed, trains on
 gradients that are never applied, runs one update for each call of the layer,
 and its side effect can be pruned from the graph.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
@@ -39,16 +41,11 @@ from tf_embedding.keras2 import _keras
 keras: Any = _keras.keras
 
 
-def _calling_optimizer() -> Optional[Any]:
-    """The optimizer on the call stack whose constraint call we are in."""
-    kinds = (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, kinds):
-            return owner
-        frame = frame.f_back
-    return None
+_NOT_APPLIED = (
+    "A gradient was taken through an embedding layer with optimizer= and was not "
+    "applied; it would go with the next update of the rows. Leave optimizer= off "
+    "the layer and train with one of "
+)
 
 
 class RowTrainer(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
@@ -77,15 +74,28 @@ class RowTrainer(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
             tf.zeros([0, variable.dim]), shape=[None, variable.dim], **options
         )
 
-    def collect(self, gradient: Optional[tf.IndexedSlices]) -> tf.Tensor:
+    def pending(self) -> tf.Tensor:
+        """How many gradients of rows are put aside now: an int32 scalar."""
+        return tf.size(self._keys.read_value())
+
+    def collect(
+        self, gradient: Optional[tf.IndexedSlices], pending: tf.Tensor
+    ) -> tf.Tensor:
         """Puts a gradient of the rows aside.
 
         Args:
           gradient: Values [n, dim] and indices [n], or None for nothing.
+          pending: What `pending()` was when the layer was called.
 
         Returns:
           The hook's gradient: 0, or NaN where a value is not finite.
+
+        Raises:
+          tf.errors.InvalidArgumentError: `pending` is not 0.
         """
+        tf.debugging.assert_equal(
+            pending, 0, message=_NOT_APPLIED + _keras.choices()
+        )
         if gradient is None:
             return tf.zeros([])
         self._keys.assign(tf.concat([self._keys, gradient.indices], 0))
@@ -108,7 +118,7 @@ class RowTrainer(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
           ValueError: What the compiled optimizer is set to cannot be honoured.
         """
         del hook  # Its value means nothing.
-        self._check(_calling_optimizer())
+        self._check(_keras.calling_optimizer())
         gradient = tf.IndexedSlices(
             self._values.read_value(),
             self._keys.read_value(),
@@ -153,25 +163,38 @@ def connect(
       of a bag, flow as they would have.
     """
     variables = [trainer.variable for trainer in trainers]
+    pending = [trainer.pending() for trainer in trainers]
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     with tf.GradientTape(
         persistent=True, watch_accessed_variables=False
     ) as tape:
         tape.watch(variables)
         outputs = list(read())
+    taken = []
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @tf.custom_gradient
     def zeros(*hooks: tf.Tensor) -> Any:
         del hooks
 
         def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+            # Where the gradient is taken in another graph, the backward half of
+            # a function, it may be traced there several times.
+            here = tf.executing_eagerly() or (
+                graph is tf.compat.v1.get_default_graph()
+            )
+            if here and taken:
+                raise ValueError(_NOT_APPLIED + _keras.choices())
+            taken.append(here)
             gradients = tape.gradient(
                 outputs, variables, output_gradients=list(upstream)
             )
-            return [t.collect(g) for t, g in zip(trainers, gradients)]
+            return [
+                trainer.collect(*of_one)
+                for trainer, *of_one in zip(trainers, gradients, pending)
+            ]
 
         return [tf.zeros_like(output) for output in outputs], gradient
 
-    # Added, not passed through: so that the gradient above runs only when the
-    # gradient of a hook is asked for.
+    # Added, so that gradients to the other inputs of `read` find their own way.
     added = zeros(*[tf.convert_to_tensor(t.hook) for t in trainers])
     return [output + zero for output, zero in zip(outputs, added)]

@@ -24,7 +24,7 @@ Ids are int32, int64 or strings (hashed, see `te.hashing`).
 >>> model.compile(optimizers.Adagrad(0.1), "mse")
 >>> ids = np.array([[1, 2, 3], [3, -4, 2**60]])
 >>> history = model.fit(ids, np.ones((2, 1)), verbose=0)
->>> int(model.layers[0].embeddings.size())
+>>> int(model.layers[0].variable.size())
 5
 """
 
@@ -66,6 +66,13 @@ def _fields(config: Any) -> dict[str, Any]:
         for field in dataclasses.fields(config)
         if field.name != "table"
     }
+
+
+def _bytes_as_numbers(array: np.ndarray) -> np.ndarray:
+    """A string scalar as uint8 [n]: Keras' store takes numbers only."""
+    if array.dtype.kind == "O":
+        return np.frombuffer(array.item(), np.uint8)
+    return array
 
 
 class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
@@ -124,6 +131,13 @@ class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
         self._trainers = trainers
         super().build(input_shape)
 
+    def _require_rows(self) -> None:
+        if not self._rows:
+            raise ValueError(
+                f"Layer {self.name!r} has no rows before it is built: call it "
+                "on ids, or call build(None)."
+            )
+
     def _lookup(self, trainers: Sequence[Any], read: Any) -> list[Any]:
         """Runs `read`; rows with an optimizer of their own get trained by it."""
         used = [trainer for trainer in trainers if trainer is not None]
@@ -155,16 +169,10 @@ class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
             zip(self._rows, self._trainers)
         ):
             for key, value in rows.state().items():
-                array = np.asarray(value)
-                if array.dtype.kind in "OSU":  # h5 has no plain strings.
-                    array = np.frombuffer(
-                        tf.compat.as_bytes(array.item()), np.uint8
-                    )
-                store[f"{index}/{key}"] = array
+                store[f"{index}_{key}"] = _bytes_as_numbers(np.asarray(value))
             if trainer is not None:
-                store[f"{index}/iterations"] = (
-                    trainer.optimizer.iterations.numpy()
-                )
+                iterations = trainer.optimizer.iterations
+                store[f"{index}_iterations"] = np.asarray(iterations)
 
     def load_own_variables(self, store: Any) -> None:
         """Replaces the rows by those of `store`.
@@ -177,18 +185,22 @@ class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
         for index, (rows, trainer) in enumerate(
             zip(self._rows, self._trainers)
         ):
-            if f"{index}/keys" not in store:
+            names = rows.state()
+            missing = [n for n in names if f"{index}_{n}" not in store]
+            if missing:
                 raise ValueError(
-                    f"Layer {self.name!r} has {len(self._rows)} table(s), but "
-                    f"the file holds none for table {index}: it was saved from "
-                    "another model."
+                    f"The file holds no {missing[0]!r} for table {index} of "
+                    f"layer {self.name!r}, which has {len(self._rows)}: it was "
+                    "saved from another model."
                 )
             state = {
-                key: store[f"{index}/{key}"][()] for key in rows.state()
+                name: np.asarray(store[f"{index}_{name}"]) for name in names
             }
-            state["rule"] = state["rule"].tobytes()
+            for name, value in names.items():
+                if value.dtype == tf.string:
+                    state[name] = np.asarray(state[name].tobytes(), object)
             rows.load_state(state)
-            iterations = f"{index}/iterations"
+            iterations = f"{index}_iterations"
             if trainer is not None and iterations in store:
                 trainer.optimizer.iterations.assign(store[iterations][()])
 
@@ -221,13 +233,9 @@ class _OneTableLayer(_RowLayer):
         )
 
     @property
-    def embeddings(self) -> Any:
+    def variable(self) -> Any:
         """The `te.EmbeddingVariable`; there once the layer is built."""
-        if not self._rows:
-            raise ValueError(
-                f"Layer {self.name!r} has no rows before it is built: call it "
-                "on ids first."
-            )
+        self._require_rows()
         return self._rows[0]
 
     def get_config(self) -> dict[str, Any]:
@@ -292,7 +300,7 @@ class Embedding(_OneTableLayer):
         flat = keys.flat_values if isinstance(keys, tf.RaggedTensor) else keys
 
         def read() -> list[Any]:
-            return [nn.embedding_lookup(self.embeddings, flat)]
+            return [nn.embedding_lookup(self.variable, flat)]
 
         (output,) = self._lookup(self._trainers, read)
         if isinstance(keys, tf.RaggedTensor):
@@ -319,9 +327,9 @@ class Embedding(_OneTableLayer):
 class EmbeddingBag(_OneTableLayer):
     """Pools the rows of a bag of ids into one vector, in one op.
 
-    Input: ids, int32, int64 or string, dense [..., n], sparse or ragged with
-    bags along the last axis; weights of the same structure, if any. Output: the
-    compute dtype, [..., dim]; an empty bag gives zeros.
+    Input: ids, int32, int64 or string: dense [batch, n] or [batch], one id a bag;
+    sparse [batch, n]; ragged [batch, None]; `weights` of the same structure, if
+    any. Output: the compute dtype, [batch, dim]; an empty bag gives zeros.
     """
 
     def __init__(
@@ -359,14 +367,14 @@ class EmbeddingBag(_OneTableLayer):
         bags = inputs_lib.to_bags(inputs, weights)
 
         def read() -> list[Any]:
-            return nn.pooled_lookup([self.embeddings], [bags], [self.combiner])
+            return nn.pooled_lookup([self.variable], [bags], [self.combiner])
 
         (output,) = self._lookup(self._trainers, read)
         return output
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of ids with `dim` for its last axis."""
-        return tf.TensorShape(input_shape)[:-1].concatenate(self.dim)
+        """[batch, dim]."""
+        return tf.TensorShape([input_shape[0], self.dim])
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -378,9 +386,10 @@ class EmbeddingTables(_RowLayer):
     """Looks many features up in their tables, all bags in one op.
 
     Input: a dictionary from feature name to ids as in `EmbeddingBag`, or as in
-    `Embedding` where the feature has no combiner. Output: a dictionary with
-    the same names. Features with the same `TableConfig` share its rows. Keys of
-    the input that no feature has are left alone.
+    `Embedding` where the feature has no combiner; other names are ignored;
+    `weights`, a dictionary for the features that have some, if any. Output: a
+    dictionary from feature name to vectors of the compute dtype. Features with
+    the same `TableConfig` object share its rows.
 
     >>> import tensorflow as tf
     >>> import tf_embedding as te
@@ -406,8 +415,8 @@ class EmbeddingTables(_RowLayer):
           **kwargs: name, dtype, trainable as in any layer.
 
         Raises:
-          ValueError: No feature, a name given twice, or an `optimizer` that
-            rows cannot have.
+          ValueError: No feature, a name given twice, two tables of one name, or
+            an `optimizer` that rows cannot have.
         """
         super().__init__(**kwargs)
         features = tuple(features)
@@ -417,28 +426,46 @@ class EmbeddingTables(_RowLayer):
                 f"features must be at least one and have distinct names, got "
                 f"{names}."
             )
-        tables = {id(f.table): f.table for f in features}
+        # Configs have no equality but identity.
+        tables = list(dict.fromkeys(feature.table for feature in features))
+        table_names = [table.name for table in tables]
+        if len(set(table_names)) < len(tables):
+            raise ValueError(
+                f"The tables of features are named {table_names}: give each a "
+                "name of its own, and features that are to share one the same "
+                "te.TableConfig object."
+            )
         self.features = features
-        self._set_tables(tables.values())
-        self._table_index = {
-            f.name: list(tables).index(id(f.table)) for f in features
-        }
+        self._table_index = {f.name: tables.index(f.table) for f in features}
+        self._set_tables(tables)
 
     @property
     def variables_by_feature(self) -> dict[str, Any]:
-        """From feature name to `te.EmbeddingVariable`, once built."""
+        """From feature name to its `te.EmbeddingVariable`, once built."""
+        self._require_rows()
         return {
             name: self._rows[index]
             for name, index in self._table_index.items()
         }
 
-    def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def call(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Optional[Mapping[str, Any]] = None,
+    ) -> dict[str, Any]:
         """Looks all features up; never changes a table."""
+        weights = weights or {}
         missing = [f.name for f in self.features if f.name not in inputs]
         if missing:
             raise ValueError(
                 f"Layer {self.name!r} got no ids for features {missing}; the "
                 f"input has {sorted(inputs)}."
+            )
+        pooled = {f.name for f in self.features if f.combiner is not None}
+        if set(weights) - pooled:
+            raise ValueError(
+                f"Layer {self.name!r} got weights for {sorted(weights)}, but "
+                f"only features with a combiner have any: {sorted(pooled)}."
             )
         outputs: dict[str, Any] = {}
         # Tables with an optimizer of their own differ in how gradients reach
@@ -451,17 +478,21 @@ class EmbeddingTables(_RowLayer):
                 == own
             ]
             if chosen:
-                outputs.update(self._call_features(chosen, inputs))
+                outputs.update(self._call_features(chosen, inputs, weights))
         return {f.name: outputs[f.name] for f in self.features}
 
     def _call_features(
         self,
         features: Sequence[config_lib.FeatureConfig],
         inputs: Mapping[str, Any],
+        weights: Mapping[str, Any],
     ) -> dict[str, Any]:
         pooled = [f for f in features if f.combiner is not None]
         plain = [f for f in features if f.combiner is None]
-        bags = [inputs_lib.to_bags(inputs[f.name]) for f in pooled]
+        bags = [
+            inputs_lib.to_bags(inputs[f.name], weights.get(f.name))
+            for f in pooled
+        ]
         keys = [inputs_lib.to_keys(inputs[f.name]) for f in plain]
         rows = self.variables_by_feature
 
@@ -494,7 +525,7 @@ class EmbeddingTables(_RowLayer):
         for feature in self.features:
             shape = tf.TensorShape(input_shape[feature.name])
             if feature.combiner is not None:
-                shape = shape[:-1]
+                shape = shape[:1]
             shapes[feature.name] = shape.concatenate(feature.table.dim)
         return shapes
 

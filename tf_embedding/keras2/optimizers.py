@@ -327,26 +327,9 @@ class RowwiseAdagrad(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[m
     """Adagrad with one accumulator a row: the mean square of its gradient.
 
     A row costs one float more than its vector, whatever its width (FBGEMM's
-    "exact row-wise Adagrad"). Dense variables are trained by stock Adagrad with
-    the same arguments.
+    "exact row-wise Adagrad"). The arguments are those of
+    `keras.optimizers.Adagrad`, which trains the dense variables.
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        initial_accumulator_value: float = 0.0,
-        epsilon: float = 1e-8,
-        name: str = "RowwiseAdagrad",
-        **kwargs: Any,
-    ) -> None:
-        """As keras.optimizers.Adagrad, with the defaults of the rule."""
-        super().__init__(
-            learning_rate=learning_rate,
-            initial_accumulator_value=initial_accumulator_value,
-            epsilon=epsilon,
-            name=name,
-            **kwargs,
-        )
 
     def _row_rule(self, decay: Optional[float]) -> Any:
         self._refuse_decay(decay)
@@ -405,7 +388,7 @@ class AdagradDecay(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[mis
         self._refuse_decay(decay)
         return rules.AdagradDecay(
             initial_accumulator_value=float(self.initial_accumulator_value),
-            decay_step=self.accumulator_decay_step,
+            decay_steps=float(self.accumulator_decay_step),
             decay_rate=float(self.accumulator_decay_rate),
         )
 
