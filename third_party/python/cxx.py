@@ -90,7 +90,7 @@ def run(command: Sequence[str], what: str) -> None:
     Raises:
       SystemExit: with one line, below the compiler's own, if it fails.
     """
-    print(what, flush=True)
+    print(what + "\n", end="", flush=True)  # One write: there are other threads.
     if subprocess.run(command, cwd=ROOT).returncode:
         print(shlex.join(command), flush=True)
         raise SystemExit("tf_embedding: %s failed; the compiler says why above." % what)
