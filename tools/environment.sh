@@ -21,8 +21,9 @@ _pythons() {
 }
 
 _find_python() {
-  local minor=${TF_VERSION#*.} lowest=9 highest=13 name found
+  local lowest=9 highest=13 minor name found
   if [ -n "${TF_VERSION:-}" ]; then
+    minor=${TF_VERSION#*.}
     read -r lowest highest <<< "$(_pythons "${minor%%.*}")"
   fi
   for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python3.9}; do
