@@ -22,7 +22,8 @@ import tensorflow as tf  # noqa: E402
 # that is installed, and the source tree may hold one without its library.
 import tf_embedding  # noqa: E402
 
-_KERAS = tf.keras.__version__
+# The Keras 2 of TensorFlow 2.15 has TensorFlow's version, and does not say so.
+_KERAS = getattr(tf.keras, "__version__", tf.__version__)
 _KERAS_3 = int(_KERAS.split(".")[0]) >= 3
 
 _left_out = {}

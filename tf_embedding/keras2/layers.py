@@ -45,27 +45,25 @@ keras: Any = _keras.keras
 _COMBINERS = ("mean", "sum", "sqrtn")
 
 
-def _serialized(value: Any) -> Any:
-    """An argument as get_config gives it: names stay, objects become dicts."""
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return keras.saving.serialize_keras_object(value)
+def _initializer_config(initializer: Any) -> Any:
+    """An initializer as get_config gives it: plain values, else a dict."""
+    if initializer is None or isinstance(initializer, (str, int, float)):
+        return initializer
+    if callable(initializer):
+        return keras.initializers.serialize(initializer)
+    return np.asarray(initializer).tolist()
 
 
-def _deserialized(value: Any) -> Any:
-    """The inverse of `_serialized`."""
-    if isinstance(value, Mapping):
-        return keras.saving.deserialize_keras_object(dict(value))
-    return value
+def _initializer_of(config: Any) -> Any:
+    """The inverse of `_initializer_config`."""
+    if isinstance(config, Mapping):
+        return keras.initializers.get(dict(config))
+    return config
 
 
-def _fields(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass for get_config, but a feature's table."""
-    return {
-        field.name: _serialized(getattr(config, field.name))
-        for field in dataclasses.fields(config)
-        if field.name != "table"
-    }
+def _optimizer_config(optimizer: Any) -> Any:
+    """An optimizer of rows, or None, as get_config gives it."""
+    return optimizer and keras.optimizers.serialize(optimizer)
 
 
 def _bytes_as_numbers(array: np.ndarray) -> np.ndarray:
@@ -218,7 +216,7 @@ class _OneTableLayer(_RowLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.dim = dim
-        self.initializer = _deserialized(initializer)
+        self.initializer = _initializer_of(initializer)
         self.seed = seed
         self._set_tables(
             [
@@ -243,8 +241,8 @@ class _OneTableLayer(_RowLayer):
         return {
             **super().get_config(),
             "dim": self.dim,
-            "initializer": _serialized(self.initializer),
-            "optimizer": _serialized(self._tables[0].optimizer),
+            "initializer": _initializer_config(self.initializer),
+            "optimizer": _optimizer_config(self._tables[0].optimizer),
             "seed": self.seed,
         }
 
@@ -533,9 +531,23 @@ class EmbeddingTables(_RowLayer):
         """The arguments of the constructor, as `from_config` reads them."""
         return {
             **super().get_config(),
-            "tables": [_fields(table) for table in self._tables],
+            "tables": [
+                {
+                    "dim": table.dim,
+                    "name": table.name,
+                    "initializer": _initializer_config(table.initializer),
+                    "seed": table.seed,
+                    "optimizer": _optimizer_config(table.optimizer),
+                }
+                for table in self._tables
+            ],
             "features": [
-                {**_fields(feature), "table": self._table_index[feature.name]}
+                {
+                    "name": feature.name,
+                    "table": self._table_index[feature.name],
+                    "combiner": feature.combiner,
+                    "max_norm": feature.max_norm,
+                }
                 for feature in self.features
             ],
         }
@@ -546,7 +558,7 @@ class EmbeddingTables(_RowLayer):
         config = dict(config)
         tables = [
             config_lib.TableConfig(
-                **{key: _deserialized(value) for key, value in table.items()}
+                **{**table, "initializer": _initializer_of(table["initializer"])}
             )
             for table in config.pop("tables")
         ]

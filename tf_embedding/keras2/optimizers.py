@@ -29,7 +29,7 @@ scaling and `iterations` mean for rows what they mean for dense variables:
 [[-1.0, -1.0]]
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
@@ -441,8 +441,12 @@ def get(identifier: Any) -> Any:
         by_name = {name.lower(): cls for name, cls in _CLASSES.items()}
         if identifier.lower() in by_name:
             return by_name[identifier.lower()]()
-    elif isinstance(identifier, dict):
-        return get(keras.optimizers.deserialize(identifier))
+    elif isinstance(identifier, Mapping):
+        # Keras drops the package of the name while it loads a SavedModel.
+        cls = _CLASSES.get(str(identifier["class_name"]))
+        if cls is not None:
+            return cls.from_config(dict(identifier["config"]))
+        return get(keras.optimizers.deserialize(dict(identifier)))
     elif isinstance(identifier, keras.optimizers.legacy.Optimizer):
         raise ValueError(
             f"Legacy Keras optimizers cannot train embedding rows, got "
