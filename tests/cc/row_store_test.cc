@@ -156,6 +156,32 @@ TEST(GrowthKeepsContent) {
   }
 }
 
+TEST(TheFirstSlabShrinksAgain) {
+  const RowLayout layout(16, 1, 1);
+  SlabArena arena(layout.slab_bytes());
+  RowStore rows(layout, &arena);
+  const auto full = static_cast<uint32_t>(layout.rows_per_slab());
+  for (uint32_t row = 0; row < full; ++row) {
+    EXPECT_EQ(rows.Allocate(), row);
+    Mark(layout, rows, row);
+  }
+  for (uint32_t end = full; end > 0; end /= 3) {
+    rows.Truncate(end);
+    EXPECT_TRUE(rows.bytes() < (end + 4) * 4 * (layout.stride + 8) ||
+                end == full);
+    for (uint32_t row = 0; row < end; ++row) {
+      EXPECT_TRUE(IsMarked(layout, rows, row));
+    }
+  }
+  for (uint32_t row = 1; row < full; ++row) {
+    EXPECT_EQ(rows.Allocate(), row);
+    Mark(layout, rows, row);
+  }
+  for (uint32_t row = 0; row < full; ++row) {
+    EXPECT_TRUE(IsMarked(layout, rows, row));
+  }
+}
+
 TEST(FreedRowsAreUsedAgain) {
   const RowLayout layout(4, 0, 0);
   SlabArena arena(layout.slab_bytes());
@@ -226,8 +252,7 @@ TEST(CompactMovesRowsIntoHoles) {
       const auto num_free =
           static_cast<int64_t>(shard.rows().free_rows().size());
       EXPECT_TRUE(num_free <
-                  std::max<int64_t>(layout.rows_per_slab(),
-                                    static_cast<int64_t>(keys.size()) / 4));
+                  std::max<int64_t>(16, static_cast<int64_t>(keys.size()) / 4));
       most_bytes = std::max(most_bytes, shard.bytes());
     }
     EXPECT_TRUE(shard.bytes() < most_bytes / 4);
