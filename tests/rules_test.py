@@ -18,6 +18,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests_support import ALL_RULES
 
 import tf_embedding as te
 
@@ -356,24 +357,6 @@ def test_a_group_penalty_zeroes_whole_rows() -> None:
     zero = values == 0
     assert zero.any() and not zero.all()
     assert (zero.all(axis=1) == zero.any(axis=1)).all()
-
-
-ALL_RULES = {
-    "sgd": te.rules.SGD(),
-    "momentum": te.rules.Momentum(),
-    "keras_momentum": te.rules.KerasMomentum(),
-    "adagrad": te.rules.Adagrad(),
-    "rowwise_adagrad": te.rules.RowwiseAdagrad(),
-    "rmsprop": te.rules.RMSProp(),
-    "rmsprop_momentum": te.rules.RMSProp(momentum=0.9),
-    "rmsprop_centered": te.rules.RMSProp(centered=True),
-    "rmsprop_centered_momentum": te.rules.RMSProp(centered=True, momentum=0.9),
-    "adam": te.rules.Adam(),
-    "adamw": te.rules.AdamW(),
-    "ftrl": te.rules.Ftrl(),
-    "group_ftrl": te.rules.GroupFtrl(),
-    "adagrad_decay": te.rules.AdagradDecay(),
-}
 
 
 def test_python_rules_are_the_core_rules() -> None:

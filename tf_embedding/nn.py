@@ -277,8 +277,14 @@ def _register_dispatch() -> None:
     instead of its own code, by a public mechanism; nothing is patched.
     """
     one_or_list = Union[EmbeddingVariable, List[EmbeddingVariable]]
+    # TensorFlow has handlers of its own for ragged ids, on the v1 functions; two
+    # that match would be an error. Its handler of a plain lookup ends up here
+    # with the flat ids.
+    dense = Union[tf.types.experimental.TensorLike, tf.Variable]
 
-    def register(api: Callable[..., Any], handler: Callable[..., Any]) -> None:
+    def register(
+        api: Callable[..., Any], handler: Callable[..., Any], types: dict[str, Any]
+    ) -> None:
         # A handler must have the very signature of the API.
         signature = inspect.signature(api)
         arguments = ", ".join(
@@ -288,7 +294,7 @@ def _register_dispatch() -> None:
         values = ", ".join(f"{name}={name}" for name in signature.parameters)
         namespace: dict[str, Any] = {"handler": handler}
         exec(f"def dispatched({arguments}): return handler(dict({values}))", namespace)
-        tf.experimental.dispatch_for_api(api, {"params": one_or_list})(namespace["dispatched"])
+        tf.experimental.dispatch_for_api(api, types)(namespace["dispatched"])
 
     def lookup(arguments: dict[str, Any]) -> Any:
         return embedding_lookup(
@@ -308,11 +314,34 @@ def _register_dispatch() -> None:
             name=arguments["name"],
         )
 
+    def safe_lookup_ragged(arguments: dict[str, Any]) -> tf.Tensor:
+        ids, weights = arguments["sparse_ids"], arguments["sparse_weights"]
+        # What the stock function does first.
+        valid = ids >= 0
+        return safe_embedding_lookup_sparse(
+            arguments["embedding_weights"],
+            tf.ragged.boolean_mask(ids, valid),
+            None if weights is None else tf.ragged.boolean_mask(weights, valid),
+            combiner=arguments["combiner"],
+            default_id=arguments["default_id"],
+            max_norm=arguments["max_norm"],
+            name=arguments["name"],
+        )
+
     dispatch.register_dispatchable_type(EmbeddingVariable)
-    for api in (tf.nn.embedding_lookup, tf.compat.v1.nn.embedding_lookup):
-        register(api, lookup)
-    for api in (tf.nn.embedding_lookup_sparse, tf.compat.v1.nn.embedding_lookup_sparse):
-        register(api, lookup_sparse)
+    register(tf.nn.embedding_lookup, lookup, {"params": one_or_list})
+    register(tf.compat.v1.nn.embedding_lookup, lookup, {"params": one_or_list, "ids": dense})
+    register(tf.nn.embedding_lookup_sparse, lookup_sparse, {"params": one_or_list})
+    register(
+        tf.compat.v1.nn.embedding_lookup_sparse,
+        lookup_sparse,
+        {"params": one_or_list, "sp_ids": tf.SparseTensor},
+    )
+    register(
+        tf.nn.safe_embedding_lookup_sparse,
+        safe_lookup_ragged,
+        {"embedding_weights": one_or_list, "sparse_ids": tf.RaggedTensor},
+    )
 
 
 _register_dispatch()

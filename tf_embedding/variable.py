@@ -504,7 +504,8 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
 def to_int64(keys: Any, argument: str) -> tf.Tensor:
     """Widens int32 keys; raises TypeError, naming the argument, for others."""
-    if not tf.is_tensor(keys):
+    in_parts = isinstance(keys, (list, tuple)) and any(map(tf.is_tensor, tf.nest.flatten(keys)))
+    if not tf.is_tensor(keys) and not in_parts:
         # Python integers would default to int32 and overflow.
         array = np.asarray(keys)
         keys = tf.convert_to_tensor(array.astype(np.int64) if array.size == 0 else array)
