@@ -35,10 +35,10 @@ OPTIMIZERS = {
 
 # Optimizer and learning rate of each model, where the flags do not say.
 DEFAULTS = {
-    "lr_ftrl": ("ftrl", 0.05),
-    "wide_deep": ("adagrad", 0.02),
-    "deepfm": ("adagrad", 0.02),
-    "dlrm": ("adagrad", 0.02),
+    "lr_ftrl": ("ftrl", 0.02),
+    "wide_deep": ("adagrad", 0.01),
+    "deepfm": ("adagrad", 0.01),
+    "dlrm": ("adagrad", 0.01),
 }
 
 
