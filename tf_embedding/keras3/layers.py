@@ -108,6 +108,8 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
         Raises:
           ValueError: under a strategy of more than one replica.
         """
+        if self._rows:
+            return
         updates.refuse_replicas()
         self._rows = [
             RowsVariable(
@@ -139,9 +141,9 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
                 'Cast the ids, or declare keras.Input(..., dtype="int64").'
             )
 
-    def get_build_config(self) -> dict[str, Any]:
-        """Nothing: the tables do not depend on shapes."""
-        return {"input_shape": None}
+    def get_build_config(self) -> Optional[dict[str, Any]]:
+        """Only whether it is built: the tables do not depend on shapes."""
+        return {"input_shape": None} if self.built else None
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Makes the tables of a layer that is being loaded."""
