@@ -93,7 +93,7 @@ def calling_optimizer() -> Optional[Any]:
     return None
 
 
-class _Carrier(np.ndarray):  # type: ignore[type-arg]
+class _Carrier(np.ndarray):
     """An empty array with the state of a table on its back."""
 
     state: dict[str, Any]

@@ -170,9 +170,8 @@ def connect(
     ) as tape:
         tape.watch(variables)
         outputs = list(read())
-    taken = []
+    taken: list[bool] = []
 
-    @tf.custom_gradient
     def zeros(*hooks: tf.Tensor) -> Any:
         del hooks
 
@@ -196,5 +195,7 @@ def connect(
         return [tf.zeros_like(output) for output in outputs], gradient
 
     # Added, so that gradients to the other inputs of `read` find their own way.
-    added = zeros(*[tf.convert_to_tensor(t.hook) for t in trainers])
+    added = tf.custom_gradient(zeros)(
+        *[tf.convert_to_tensor(t.hook) for t in trainers]
+    )
     return [output + zero for output, zero in zip(outputs, added)]

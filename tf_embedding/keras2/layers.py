@@ -256,6 +256,11 @@ class Embedding(_OneTableLayer):
 
     Input: ids, int32, int64 or string, dense of any shape or ragged.
     Output: the compute dtype, the shape of the ids and one axis of `dim` more.
+
+    >>> import tensorflow as tf
+    >>> from tf_embedding.keras2 import layers
+    >>> layers.Embedding(4)(tf.constant([["red", "blue", "red"]])).shape
+    TensorShape([1, 3, 4])
     """
 
     def __init__(
@@ -328,6 +333,12 @@ class EmbeddingBag(_OneTableLayer):
     Input: ids, int32, int64 or string: dense [batch, n] or [batch], one id a bag;
     sparse [batch, n]; ragged [batch, None]; `weights` of the same structure, if
     any. Output: the compute dtype, [batch, dim]; an empty bag gives zeros.
+
+    >>> import tensorflow as tf
+    >>> from tf_embedding.keras2 import layers
+    >>> bag = layers.EmbeddingBag(2, combiner="sum", initializer="ones")
+    >>> bag(tf.ragged.constant([[5, 6, 7], []])).numpy().tolist()
+    [[3.0, 3.0], [0.0, 0.0]]
     """
 
     def __init__(
@@ -500,7 +511,7 @@ class EmbeddingTables(_RowLayer):
                 results += nn.pooled_lookup(
                     [rows[f.name] for f in pooled],
                     bags,
-                    [f.combiner for f in pooled],
+                    [f.combiner or "" for f in pooled],
                     [f.max_norm for f in pooled],
                 )
             for feature, ids in zip(plain, keys):

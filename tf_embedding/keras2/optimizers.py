@@ -228,7 +228,11 @@ _register = keras.utils.register_keras_serializable(package="tf_embedding")
 
 @_register
 class SGD(_RowOptimizer, keras.optimizers.SGD):  # type: ignore[misc]
-    """`keras.optimizers.SGD`, for rows too (momentum lazy, Nesterov or not)."""
+    """`keras.optimizers.SGD`, for rows too (momentum lazy, Nesterov or not).
+
+    >>> SGD(0.1, momentum=0.9).momentum
+    0.9
+    """
 
     def _row_rule(self, decay: Optional[float]) -> Any:
         self._refuse_decay(decay)
@@ -241,7 +245,11 @@ class SGD(_RowOptimizer, keras.optimizers.SGD):  # type: ignore[misc]
 
 @_register
 class Adagrad(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[misc]
-    """`keras.optimizers.Adagrad`, for rows too. Epsilon is under the root."""
+    """`keras.optimizers.Adagrad`, for rows too. Epsilon is under the root.
+
+    >>> Adagrad(0.1, epsilon=1e-6).epsilon
+    1e-06
+    """
 
     def _row_rule(self, decay: Optional[float]) -> Any:
         self._refuse_decay(decay)
@@ -254,7 +262,11 @@ class Adagrad(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[misc]
 
 @_register
 class RMSprop(_RowOptimizer, keras.optimizers.RMSprop):  # type: ignore[misc]
-    """`keras.optimizers.RMSprop`, for rows too (lazy)."""
+    """`keras.optimizers.RMSprop`, for rows too (lazy).
+
+    >>> RMSprop(0.1, rho=0.8).rho
+    0.8
+    """
 
     def _row_rule(self, decay: Optional[float]) -> Any:
         self._refuse_decay(decay)
@@ -298,17 +310,28 @@ class Adam(_AdamRows, keras.optimizers.Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, for rows too (lazy; no amsgrad).
 
     With `weight_decay`, rows follow the rule of AdamW, as dense variables do.
+
+    >>> Adam(0.1, beta_1=0.8).beta_1
+    0.8
     """
 
 
 @_register
 class AdamW(_AdamRows, keras.optimizers.AdamW):  # type: ignore[misc]
-    """`keras.optimizers.AdamW`, for rows too (lazy; no amsgrad)."""
+    """`keras.optimizers.AdamW`, for rows too (lazy; no amsgrad).
+
+    >>> AdamW(0.1, weight_decay=0.01).weight_decay
+    0.01
+    """
 
 
 @_register
 class Ftrl(_RowOptimizer, keras.optimizers.Ftrl):  # type: ignore[misc]
-    """`keras.optimizers.Ftrl`, for rows too."""
+    """`keras.optimizers.Ftrl`, for rows too.
+
+    >>> Ftrl(0.1, beta=0.5).beta
+    0.5
+    """
 
     def _row_rule(self, decay: Optional[float]) -> Any:
         self._refuse_decay(decay)
@@ -329,6 +352,9 @@ class RowwiseAdagrad(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[m
     A row costs one float more than its vector, whatever its width (FBGEMM's
     "exact row-wise Adagrad"). The arguments are those of
     `keras.optimizers.Adagrad`, which trains the dense variables.
+
+    >>> RowwiseAdagrad(0.1).initial_accumulator_value
+    0.1
     """
 
     def _row_rule(self, decay: Optional[float]) -> Any:
@@ -347,6 +373,9 @@ class AdagradDecay(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[mis
     by `accumulator_decay_rate`, never below its initial value (DeepRec's
     AdagradDecay). Dense variables are trained by stock Adagrad with the same
     arguments, without decay.
+
+    >>> AdagradDecay(0.1, accumulator_decay_step=1000).accumulator_decay_rate
+    0.9
     """
 
     def __init__(
@@ -379,7 +408,7 @@ class AdagradDecay(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[mis
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        config = super().get_config()
+        config: dict[str, Any] = super().get_config()
         config["accumulator_decay_step"] = self.accumulator_decay_step
         config["accumulator_decay_rate"] = self.accumulator_decay_rate
         return config
@@ -397,7 +426,11 @@ class AdagradDecay(_RowOptimizer, keras.optimizers.Adagrad):  # type: ignore[mis
 class GroupFtrl(_RowOptimizer, keras.optimizers.Ftrl):  # type: ignore[misc]
     """FTRL with the l1 penalty on whole rows: useless rows become zero.
 
-    Dense variables are trained by stock Ftrl with the same arguments.
+    Dense variables are trained by stock Ftrl with the same arguments. Source: Ni
+    et al., KDD 2019, in DeepRec's form.
+
+    >>> GroupFtrl(0.1, l1_regularization_strength=1e-3).beta
+    0.0
     """
 
     def _row_rule(self, decay: Optional[float]) -> Any:
