@@ -235,8 +235,8 @@ class FlightsReader(ParquetReader):
     def __init__(self, path: str):
         names = pq.read_schema(path).names
         super().__init__(path, "label", "ts", [n for n in names if n not in _FLIGHTS_COLUMNS])
-        # A day's own key takes up what was special about it (its weather), which
-        # other weights would else have to; a new day starts from a neutral row.
+        # A day's own keys take up what was special about it (its weather), which
+        # other weights would else have to; a new day starts from neutral rows.
         self.categorical = (
             "carrier", "flight", "tailnum", "origin", "dest", "hour", "day_of_week", "day",
         )  # fmt: skip
@@ -244,7 +244,8 @@ class FlightsReader(ParquetReader):
         self.crosses = (
             ("carrier", "flight"), ("origin", "dest"), ("tailnum", "dest"),
             ("origin", "hour"), ("dest", "hour"), ("carrier", "hour"),
-            ("day_of_week", "hour"), ("carrier", "origin", "dest"),
+            ("day_of_week", "hour"), ("carrier", "origin", "dest"), ("day", "hour"),
+            ("day", "origin"), ("day", "dest"), ("day", "carrier"), ("day", "origin", "hour"),
         )  # fmt: skip
 
     def _prepare(self, frame: pd.DataFrame) -> pd.DataFrame:
