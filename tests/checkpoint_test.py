@@ -27,7 +27,8 @@ def train(ev, rule, steps) -> None:
         rng = np.random.default_rng(step)
         ids = np.concatenate([rng.integers(-50, 50, 40), PROBE[: step % 7]])
         gradients = rng.normal(size=[len(ids), 6]).astype(np.float32)
-        te.rules.apply(ev, tf.IndexedSlices(tf.constant(gradients), tf.constant(ids)), rule, 0.05, step)
+        slices = tf.IndexedSlices(tf.constant(gradients), tf.constant(ids))
+        te.rules.apply(ev, slices, rule, 0.05, step)
 
 
 def content(ev) -> dict[int, tuple]:

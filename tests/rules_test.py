@@ -351,6 +351,14 @@ def test_matches_the_formula_in_float64(case: str, dim: int) -> None:
     assert_rows(train(rule, dim), w, start)
 
 
+def test_ftrl_of_nothing_is_zero() -> None:
+    """As TensorFlow's kernel: no gradient yet, no accumulator, no penalty."""
+    ev = te.EmbeddingVariable(2, initializer="ones", name="nothing")
+    slices = tf.IndexedSlices(tf.zeros([1, 2]), tf.constant([1], tf.int64))
+    te.rules.apply(ev, slices, te.rules.Ftrl(initial_accumulator_value=0.0), 0.1, 0)
+    assert ev.sparse_read([1]).numpy().tolist() == [[0.0, 0.0]]
+
+
 def test_a_group_penalty_zeroes_whole_rows() -> None:
     ev = train(te.rules.GroupFtrl(l1=30.0), dim=8)
     values = ev.export().values.numpy()
@@ -472,6 +480,7 @@ GOOD = dict(
         (dict(rule=te.rules.Ftrl(), learning_rate=0.0), "learning_rate"),
         (dict(rule=te.rules.AdagradDecay(decay_steps=0.0)), "decay_steps"),
         (dict(rule=te.rules.RMSProp(rho=float("nan"))), "rho"),
+        (dict(rule=te.rules.Adagrad(initial_accumulator_value=0.0)), "initial_accumulator_value"),
     ],
 )
 def test_bad_input_names_the_argument_and_changes_nothing(change: dict, named: str) -> None:

@@ -95,14 +95,14 @@ def _refuse_while(op: tf.Operation) -> None:
         graph = getattr(graph, "outer_graph", None)
 
 
-@tf.RegisterGradient("TfEmbedding>Lookup")
+@tf.RegisterGradient("TfEmbedding>Lookup")  # type: ignore[untyped-decorator]
 def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     _refuse_while(op)
     dim = op.get_attr("dim")
     return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
 
 
-@tf.RegisterGradient("TfEmbedding>LookupPooled")
+@tf.RegisterGradient("TfEmbedding>LookupPooled")  # type: ignore[untyped-decorator]
 def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
     _refuse_while(op)
     n = op.get_attr("N")
@@ -352,8 +352,8 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         found, values, slots, frequency, version = ops.tf_embedding_find(
             handle=self.handle, keys=keys, dim=self._dim
         )
-        pick = lambda tensor: tf.boolean_mask(tensor, found)  # noqa: E731
-        return Rows(pick(keys), pick(values), pick(slots), pick(frequency), pick(version))
+        rows = (keys, values, slots, frequency, version)
+        return Rows(*(tf.boolean_mask(part, found) for part in rows))
 
     def rule(self) -> str:
         """The optimizer rule whose slots the rows hold; empty before the first."""

@@ -29,6 +29,9 @@ class HyperReader {
     return value;
   }
   float NonNegative(const char* name) { return Get(name, 0, kMaxFloat); }
+  float Positive(const char* name) {
+    return Get(name, std::numeric_limits<float>::min(), kMaxFloat);
+  }
   // A decay rate such as beta_1: in [0, 1).
   float Rate(const char* name) {
     return Get(name, 0, std::nextafter(1.0f, 0.0f));
@@ -145,7 +148,7 @@ Status BindAdagradDecay(float lr, int64_t step, HyperReader* h,
                            steps, " at step ", step,
                            "; a row counts to 2^24 periods: use longer ones");
   }
-  const float accumulator = h->NonNegative("initial_accumulator_value");
+  const float accumulator = h->Positive("initial_accumulator_value");
   rule->initial_vector_slots[0] = accumulator;
   // A new row has nothing to catch up on.
   rule->initial_scalar_slots[0] = static_cast<float>(period);
@@ -261,7 +264,10 @@ Status BindRule(const std::string& name, float learning_rate, int64_t step,
   } else if (name == "adagrad") {
     const float epsilon = h.NonNegative("epsilon");
     const bool inside = h.Flag("epsilon_in_sqrt");
-    rule->initial_vector_slots[0] = h.NonNegative("initial_accumulator_value");
+    // Without either, a gradient of 0 would divide 0 by 0.
+    rule->initial_vector_slots[0] =
+        epsilon > 0 ? h.NonNegative("initial_accumulator_value")
+                    : h.Positive("initial_accumulator_value");
     Store(AdagradRule<float>{lr, inside ? epsilon : 0.0f,
                              inside ? 0.0f : epsilon},
           RuleDriver::kAdagrad, rule);

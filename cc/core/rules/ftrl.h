@@ -44,7 +44,8 @@ struct FtrlRule {
     const Real clipped = z < -l1 ? -l1 : (z > l1 ? l1 : z);
     slots[0] = n;
     slots[1] = z;
-    w = (clipped - z) / quadratic;
+    // Not 0 / 0 for a row that never had a gradient.
+    w = clipped == z ? Real(0) : (clipped - z) / quadratic;
   }
 };
 
