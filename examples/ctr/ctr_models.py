@@ -23,7 +23,7 @@ from ctr_blocks import Block, Reader
 import tf_embedding as te
 
 keras = tf.keras
-KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+KERAS_3 = hasattr(keras, "ops")  # Keras 2 has no keras.ops, nor always a version.
 MODELS = ("lr_ftrl", "wide_deep", "deepfm", "dlrm")
 OPTIMIZERS = {
     "adagrad": "Adagrad",
