@@ -65,6 +65,16 @@ def _smooth(history: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
     return np.divide(total, weight, out=np.full(len(values), np.nan), where=weight > 0)
 
 
+def timed(history: Sequence[Mapping[str, float]]) -> List[Mapping[str, float]]:
+    """The blocks that show the speed of scoring and training.
+
+    Left out: the first, and those of another length, which pay for tracing
+    graphs, and those that were only scored. All, if nothing else is left.
+    """
+    kept = [e for e in history[1:] if e["learns"] and e["size"] == history[0]["size"]]
+    return kept or list(history)
+
+
 def draw(histories: Mapping[str, Sequence[Mapping[str, float]]], split: int, title: str) -> bytes:
     """Draws AUC, rows in the tables and throughput over the stream; returns a PNG."""
     figure, axes = plt.subplots(3, 1, figsize=(9, 9), sharex=True, constrained_layout=True)
@@ -72,7 +82,7 @@ def draw(histories: Mapping[str, Sequence[Mapping[str, float]]], split: int, tit
         rows = [e["rows"] for e in history]
         axes[0].plot(rows, _smooth(history, "auc"), color=colour, label=name)
         axes[1].plot(rows, [e["keys"] for e in history], color=colour, label=name)
-        learned = [e for e in history if e["learns"]]
+        learned = timed(history)
         speed = [e["size"] / max(e["seconds"], 1e-9) for e in learned]
         axes[2].plot([e["rows"] for e in learned], speed, color=colour, label=name)
     axes[0].set_title(title)

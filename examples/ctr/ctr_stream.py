@@ -25,6 +25,7 @@ from ctr_blocks import Block, Reader
 from ctr_metrics import auc, log_loss
 from ctr_models import Features, Tables, keras
 from ctr_progress import ProgressBar
+from ctr_report import timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,10 +286,9 @@ class Stream:
                 some = len(labels[rows]) > 0
                 figures[f"{part}_auc"] = auc(labels[rows], scores[rows]) if some else None
                 figures[f"{part}_logloss"] = log_loss(labels[rows], scores[rows]) if some else None
-            # The first block also pays for tracing the graphs: it is left out.
-            timed = [e for e in c.history[1:] if e["learns"]] or c.history
-            seconds = max(sum(e["seconds"] for e in timed), 1e-9)
-            figures["examples_per_second"] = sum(e["size"] for e in timed) / seconds
+            blocks = timed(c.history)
+            seconds = max(sum(e["seconds"] for e in blocks), 1e-9)
+            figures["examples_per_second"] = sum(e["size"] for e in blocks) / seconds
             figures["keys"] = c.history[-1]["keys"] if c.history else 0
             figures["table_bytes"] = c.history[-1]["bytes"] if c.history else 0
             results[c.name] = figures
