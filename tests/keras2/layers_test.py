@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from keras2 import harness
 
 import tf_embedding as te
 from tf_embedding import keras2
-from tf_embedding.keras2 import layers, optimizers
+from tf_embedding.keras2 import _keras, layers, optimizers
 
 keras = harness.keras
 
@@ -229,6 +230,13 @@ def test_bad_input(make, error, message):
         make()
 
 
+def test_without_keras_2():
+    newer = mock.patch.object(tf, "__version__", "2.21.0")
+    absent = mock.patch.dict(sys.modules, {"tf_keras": None})
+    with newer, absent, pytest.raises(ImportError, match="pip install 'tf_keras==2.21"):
+        _keras._import_keras()
+
+
 def test_public_names():
     names = "SGD Adagrad RowwiseAdagrad RMSprop Adam AdamW Ftrl GroupFtrl AdagradDecay"
     for name in [*names.split(), "LossScaleOptimizer"]:
@@ -258,7 +266,7 @@ def test_import_changes_nothing_in_keras():
         "                        seen[repr(base), name, part] = item\n"
         "    return seen\n"
         "look(); before = look()\n"
-        "from tf_embedding.keras2 import layers, optimizers\n"
+        "from tf_embedding.keras2 import _keras, layers, optimizers\n"
         "after = look()\n"
         "changed = [k for k in before if before[k] is not after.get(k)]\n"
         "assert len(before) > 500 and not changed and before.keys() == after.keys(), changed\n"

@@ -162,9 +162,14 @@ def test_early_stopping_restores_the_best_rows():
     same(kept[0], state(model))
 
 
-@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize(
-    "name, weights_only", [("m.keras", False), ("m", False), ("w.weights.h5", True), ("w", True)]
+    "name, weights_only, own",
+    [
+        ("m.keras", False, False),
+        ("m", False, True),
+        ("w.weights.h5", True, True),
+        ("w", True, False),
+    ],
 )
 def test_model_checkpoint(name, weights_only, own, tmp_path):
     model = compiled(own, epochs=0)

@@ -88,7 +88,7 @@ def test_kinds_of_model(build, route):
 
 @ROUTES
 @pytest.mark.parametrize(
-    "kwargs", [{"run_eagerly": True}, {"steps_per_execution": harness.STEPS}, {"jit_compile": None}]
+    "kwargs", [{"run_eagerly": True}, {"steps_per_execution": harness.STEPS}]
 )
 def test_ways_to_compile(kwargs, route):
     table, optimizer, stock = made(route)
@@ -326,10 +326,9 @@ def test_legacy_optimizer_alone():
         ),
     ],
 )
-@pytest.mark.parametrize("eager", [False, True])
-def test_own_optimizer_under_what_cannot_cover_it(compiled, message, eager):
+def test_own_optimizer_under_what_cannot_cover_it(compiled, message):
     model = harness.model_of(harness.embedding(optimizer="adagrad", name="users"))
-    model.compile(compiled(), "mse", run_eagerly=eager)
+    model.compile(compiled(), "mse")
     with pytest.raises(ValueError, match=rf"(?s){message}.*'users.*te.optimizers.SGD"):
         harness.fit(model)
     assert int(model.layers[0].variable.size()) == 0
