@@ -36,6 +36,21 @@ def test_no_retracing_on_batch_size() -> None:
     np.testing.assert_array_equal(ev.sparse_read([0, 10, 11]), [[-4, -4], [0.5, 0.5], [1, 1]])
 
 
+def test_gradients_of_unknown_shape() -> None:
+    ev = make()
+
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int64)])
+    def gradient(ids):
+        with tf.GradientTape() as tape:
+            (pooled,) = te.nn.pooled_lookup([ev], [te.inputs.to_bags(ids)], ["mean"])
+            loss = tf.reduce_sum(tf.py_function(lambda x: 3 * x, [pooled], tf.float32))
+        return tape.gradient(loss, ev)
+
+    got = gradient(tf.ragged.constant([[1, 2], [], [5]], dtype=tf.int64))
+    assert got.indices.numpy().tolist() == [1, 2, 5]
+    assert got.values.numpy().tolist() == [[1.5, 1.5], [1.5, 1.5], [3, 3]]
+
+
 def test_one_variable_read_several_times_in_a_step() -> None:
     ev = make()
     sparse = tf.sparse.from_dense([[1, 2], [3, 0]])

@@ -117,6 +117,8 @@ def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any
         combiners=op.get_attr("combiners"),
         max_norms=op.get_attr("max_norms"),
     )
+    for values, dim in zip(of_rows, op.get_attr("dims")):
+        values.set_shape([None, dim])  # a gradient can come without a static shape
     slices = [make_gradient(values, k) for values, k in zip(of_rows, keys)]
     return [*slices, *[None] * (2 * n), *of_weights]
 
