@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Keras 3 layers compute and the structures that they take."""
 
+import doctest
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -238,6 +241,15 @@ def test_a_lookup_inside_xla_says_what_to_do():
     layer.build(None)
     with pytest.raises(NotImplementedError, match="jit_compile=False"):
         tf.function(layer, jit_compile=True)(tf.constant([1]))
+
+
+@pytest.mark.parametrize(
+    "name", ["__init__", "layers", "optimizers", "store", "training", "updates", "variable"]
+)
+def test_examples_of_docstrings(name):
+    suffix = "" if name == "__init__" else f".{name}"
+    module = importlib.import_module(f"tf_embedding.keras3{suffix}")
+    assert doctest.testmod(module).failed == 0
 
 
 IMPORT = """

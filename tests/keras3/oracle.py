@@ -91,7 +91,6 @@ def dense():
 def functional(layer):
     inputs = keras.Input((3,), dtype="int64")
     x = keras.layers.Flatten()(layer(inputs))
-    x = keras.layers.Dense(4, activation="tanh")(x)
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", dtype="float32")(x))
 
 

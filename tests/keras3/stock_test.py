@@ -205,23 +205,20 @@ def test_optimizer_of_the_layer_overrides():
     assert set(layer.variable.export().version.numpy()) == {2}
 
 
-@pytest.mark.parametrize("compiled", ["adam", "lion"])
-def test_layers_name_of_an_optimizer(compiled):
-    layer = oracle.embedding(optimizer="adagrad")
-    other, oracle_layer = oracle.embedding(), oracle.dense()
-
-    # The dense part is frozen, so the rows are alike under both.
+def test_layers_name_of_an_optimizer():
     def build(layer):
+        # The dense part is frozen, so the rows are alike under all of them.
         model = oracle.functional(layer)
-        for dense in model.layers[2:]:
-            dense.trainable = False
+        model.layers[-1].trainable = False
         return model
 
-    oracle.train(layer, compiled, oracle.full_ids(), build=build, epochs=10)
-    oracle.train(other, "adagrad", oracle.full_ids(), build=build, epochs=10)
-    oracle.train(oracle_layer, "adagrad", oracle.full_ids(), build=build, epochs=10)
-    np.testing.assert_array_equal(oracle.rows_of(layer), oracle.rows_of(other))
-    np.testing.assert_allclose(oracle.rows_of(layer), oracle.rows_of(oracle_layer), atol=5e-6)
+    dense = oracle.dense()
+    oracle.train(dense, "adagrad", oracle.full_ids(), build=build, epochs=10)
+    for compiled in ("adam", "lion"):
+        layer = oracle.embedding(optimizer="adagrad")
+        oracle.train(layer, compiled, oracle.full_ids(), build=build, epochs=10)
+        assert np.abs(oracle.rows_of(layer) - oracle.initial_rows()).max() > 1e-3
+        np.testing.assert_allclose(oracle.rows_of(layer), oracle.rows_of(dense), atol=5e-6)
 
 
 def test_two_models_share_a_layer():

@@ -10,8 +10,8 @@ now, its clipping. Each formula is Keras' own, see the optimizer's
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 import keras
@@ -222,31 +222,32 @@ def refuse_replicas() -> None:
         )
 
 
-def _frames() -> Iterator[Any]:
-    frame = sys._getframe(1)
-    while frame is not None:
-        yield frame.f_locals.get("self")
-        frame = frame.f_back  # type: ignore[assignment]
+_LOSS_SCALE_CODE = {
+    inspect.unwrap(vars(keras.optimizers.LossScaleOptimizer)[name]).__code__
+    for name in ("apply", "build", "_stateful_handle_finite_grads")
+    if name in vars(keras.optimizers.LossScaleOptimizer)
+}
 
 
 def refuse_stock_loss_scale() -> None:
-    """Raises when called, at whatever depth, by a stock LossScaleOptimizer.
+    """Raises ValueError when called, at whatever depth, by a stock LossScaleOptimizer.
 
     That class keeps no mark on the optimizer inside nor an open name scope, and
     it would densify the row gradients to check them, and then hand them over
     still scaled. So the Python stack is searched: each step when eager, else
     only while a step is traced.
     """
-    for caller in _frames():
-        if isinstance(caller, keras.optimizers.LossScaleOptimizer) and not isinstance(
-            caller, KnowsRows
-        ):
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        own = frame.f_code in _LOSS_SCALE_CODE and isinstance(frame.f_locals["self"], KnowsRows)
+        if frame.f_code in _LOSS_SCALE_CODE and not own:
             raise ValueError(
                 "keras.optimizers.LossScaleOptimizer, which Keras wraps around the compiled "
-                "optimizer under "
-                "mixed_float16, cannot scale the gradients of embedding rows. Compile with "
-                "optimizer=te.optimizers.LossScaleOptimizer(optimizer), or use mixed_bfloat16."
+                "optimizer under mixed_float16, cannot scale the gradients of embedding rows. "
+                "Compile with optimizer=te.optimizers.LossScaleOptimizer(optimizer), or use "
+                "mixed_bfloat16."
             )
+        frame = frame.f_back
 
 
 def active_optimizer() -> Optional[Any]:
