@@ -13,11 +13,11 @@ state, that is born when the key is first trained:
 >>> int(users.size())
 0
 
-`tf_embedding.layers` and `tf_embedding.optimizers` hold the Keras face. They
-follow `tf.keras`: Keras 3 where that is Keras 3, else Keras 2; the packages
-`tf_embedding.keras3` and `tf_embedding.keras2` name one of them outright.
-Importing this package imports no Keras and changes nothing in TensorFlow but
-its list of known ops.
+`tf_embedding.layers` and `tf_embedding.optimizers`, attributes that load when
+they are first used, hold the Keras face. They follow `tf.keras`: Keras 3 where
+that is Keras 3, else Keras 2; the packages `tf_embedding.keras3` and
+`tf_embedding.keras2` name one of them outright. Importing this package imports
+no Keras and changes nothing in TensorFlow but its list of known ops.
 """
 
 from __future__ import annotations

@@ -12,13 +12,10 @@ try:
 except ImportError as error:
     raise ImportError(
         "tf_embedding needs TensorFlow, which is not installed here; "
-        "install it: pip install 'tf-embedding[cpu]' (or [gpu])"
+        "install it: pip install tensorflow-cpu (or tensorflow[and-cuda])"
     ) from error
 
-_REBUILD = (
-    "pip install --force-reinstall --no-deps --no-cache-dir tf-embedding "
-    "(or, in a checkout: pip install .)"
-)
+_REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir . (in a checkout)"
 
 
 def _minor(version: str) -> str:

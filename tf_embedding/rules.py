@@ -8,10 +8,11 @@ gradients of equal keys are summed in position order, rows are born, and every
 row in the batch is updated once. The optimizers of the Keras faces, and any loop
 of one's own, come down to this function.
 
-The rules are lazy: rows that are not in the batch are not touched. For SGD,
-Adagrad and FTRL that is what a dense variable would see too. For rules with
-moments (momentum, RMSProp, Adam) a dense variable would also decay the moments of
-rows without a gradient and move them on; these do not.
+The rules are lazy: rows that are not in the batch are not touched, as with the
+sparse kernels of TensorFlow. For SGD and Adagrad a dense pass with gradients of
+zero would change nothing else either. For FTRL it would compute w anew from z;
+for rules with moments (momentum, RMSProp, Adam) it would also decay the moments
+of rows without a gradient and move them on.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class Adagrad(Rule):
     """a <- a + g^2; w <- w - lr g / (sqrt(a) + epsilon).
 
     With epsilon_in_sqrt the divisor is sqrt(a + epsilon), as in Keras; an epsilon
-    of 0 is TensorFlow v1's. Source: Duchi, Hazan and Singer, JMLR 2011.
+    of 0 is TensorFlow v1's, and wants an initial_accumulator_value above 0.
+    Source: Duchi, Hazan and Singer, JMLR 2011.
     """
 
     name: ClassVar[str] = "adagrad"
@@ -236,6 +238,8 @@ def apply(
     counts: Any = None,
 ) -> tf.Tensor:
     """Updates the rows that a gradient names; gives birth to those that are new.
+
+    A gradient of zero gives birth too: what counts is that the key was trained.
 
     Args:
       variable: what to update.

@@ -218,6 +218,7 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
     Raises:
       ValueError: an argument is out of its range.
+      NotImplementedError: inside a strategy of more than one replica.
 
     >>> ev = EmbeddingVariable(dim=2, initializer="ones", name="words")
     >>> ev.sparse_read([3, -5]).numpy().tolist()
@@ -305,6 +306,10 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
         Returns:
           float32 [..., dim].
+
+        Raises:
+          TypeError: the keys are no integers.
+          NotImplementedError: XLA compiles the function that is being traced.
         """
         refuse_xla()
         keys = to_int64(indices, "indices")
@@ -390,7 +395,11 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         Args:
           keys: int64 [n].
           values: float32 [n, dim].
-          step: the version to stamp.
+          step: the version to stamp, an int below 2^32 - 1.
+
+        Raises:
+          TypeError: the keys are no integers.
+          tf.errors.InvalidArgumentError: shapes or step do not fit; nothing changed.
         """
         return ops.tf_embedding_upsert(
             handle=self.handle,
@@ -400,7 +409,17 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         )
 
     def remove(self, keys: Any) -> tf.Tensor:
-        """Removes the rows of keys [n], optimizer state and all; returns how many there were."""
+        """Removes rows, optimizer state and all; their memory goes back to the system.
+
+        Args:
+          keys: int64 of any shape; those without a row are passed over.
+
+        Returns:
+          An int64 scalar: how many rows there were.
+
+        Raises:
+          TypeError: the keys are no integers.
+        """
         return ops.tf_embedding_remove(
             handle=self.handle, keys=tf.reshape(to_int64(keys, "keys"), [-1])
         )
