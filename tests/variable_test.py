@@ -195,6 +195,8 @@ def test_it_has_no_dense_value() -> None:
     ):
         with pytest.raises(TypeError, match="no dense value"):
             use()
+    with pytest.raises(TypeError, match="tf_embedding.optimizers"):
+        ev.scatter_sub(tf.IndexedSlices(tf.ones([1, 4]), tf.constant([1])))
     assert ev.shape.as_list() == [None, 4] and ev.dtype == tf.float32
 
 

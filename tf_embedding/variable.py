@@ -483,6 +483,15 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
     def assign_sub(self, *args: Any, **kwargs: Any) -> Any:
         raise self._no_dense_value("assign_sub")
 
+    def _stock_update(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"a stock optimizer cannot update embedding variable {self.name!r}, whose rows hold "
+            "their own optimizer state. Use tf_embedding.optimizers or tf_embedding.rules.apply"
+        )
+
+    scatter_add = scatter_sub = scatter_update = scatter_mul = scatter_div = _stock_update
+    scatter_min = scatter_max = batch_scatter_update = _stock_update
+
     def is_initialized(self, name: Optional[str] = None) -> tf.Tensor:
         return tf.constant(True, name=name)
 
