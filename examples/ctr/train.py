@@ -8,7 +8,7 @@ comes with the example:
     pip install '.[cpu,examples]'
     python examples/ctr/train.py                     # about a minute
     python examples/ctr/train.py --compare           # beside hashed embeddings
-    python examples/ctr/train.py --model=deepfm --out=/tmp/deepfm
+    python examples/ctr/train.py --model=deepfm --out=deepfm_out
 
 It prints AUC, log loss, keys, memory and examples/s, and leaves in --out a
 picture (report.png), a page (report.html), the figures (results.json),
