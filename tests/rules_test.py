@@ -73,147 +73,75 @@ def assert_rows(ev: te.EmbeddingVariable, want: np.ndarray, start: np.ndarray) -
     assert int(ev.size()) == np.any(want != start, axis=1).sum()
 
 
-# TensorFlow's kernels. Each takes resources [w, slots...], lr, sums, ids.
-KERNELS: dict[str, tuple[te.rules.Rule, list[float], Callable[..., Any]]] = {
-    "sgd": (
-        te.rules.SGD(),
-        [],
-        lambda v, lr, g, i: tf.raw_ops.ResourceScatterSub(
-            resource=v[0].handle, indices=i, updates=lr * g
-        ),
-    ),
-    "momentum": (
-        te.rules.Momentum(0.9),
-        [0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyMomentum(
-            var=v[0].handle, accum=v[1].handle, lr=lr, grad=g, indices=i, momentum=0.9
-        ),
-    ),
+def kernel(op: str, slots: dict[str, float], **hyper: Any) -> tuple[list[float], Any]:
+    """A sparse kernel of TensorFlow, and what its slots start with.
+
+    It is called with the variables [w, slots...], the learning rate, the summed
+    gradients and their ids.
+    """
+
+    def update(variables, lr, gradients, ids):
+        handles = {name: v.handle for name, v in zip(["var", *slots], variables)}
+        getattr(tf.raw_ops, op)(**handles, lr=lr, grad=gradients, indices=ids, **hyper)
+
+    return list(slots.values()), update
+
+
+def scatter_sub(variables, lr, gradients, ids) -> None:
+    tf.raw_ops.ResourceScatterSub(
+        resource=variables[0].handle, indices=ids, updates=lr * gradients
+    )
+
+
+MOMENTUM, KERAS = "ResourceSparseApplyMomentum", "ResourceSparseApplyKerasMomentum"
+RMSPROP, FTRL = "ResourceSparseApplyRMSProp", "ResourceSparseApplyFtrlV2"
+KERNELS: dict[str, tuple[te.rules.Rule, tuple[list[float], Any]]] = {
+    "sgd": (te.rules.SGD(), ([], scatter_sub)),
+    "momentum": (te.rules.Momentum(0.9), kernel(MOMENTUM, {"accum": 0.0}, momentum=0.9)),
     "nesterov": (
         te.rules.Momentum(0.8, nesterov=True),
-        [0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyMomentum(
-            var=v[0].handle,
-            accum=v[1].handle,
-            lr=lr,
-            grad=g,
-            indices=i,
-            momentum=0.8,
-            use_nesterov=True,
-        ),
+        kernel(MOMENTUM, {"accum": 0.0}, momentum=0.8, use_nesterov=True),
     ),
-    "keras_momentum": (
-        te.rules.KerasMomentum(0.9),
-        [0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyKerasMomentum(
-            var=v[0].handle, accum=v[1].handle, lr=lr, grad=g, indices=i, momentum=0.9
-        ),
-    ),
+    "keras_momentum": (te.rules.KerasMomentum(0.9), kernel(KERAS, {"accum": 0.0}, momentum=0.9)),
     "keras_nesterov": (
         te.rules.KerasMomentum(0.9, nesterov=True),
-        [0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyKerasMomentum(
-            var=v[0].handle,
-            accum=v[1].handle,
-            lr=lr,
-            grad=g,
-            indices=i,
-            momentum=0.9,
-            use_nesterov=True,
-        ),
+        kernel(KERAS, {"accum": 0.0}, momentum=0.9, use_nesterov=True),
     ),
-    "adagrad_v1": (
-        te.rules.Adagrad(0.1),
-        [0.1],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyAdagrad(
-            var=v[0].handle, accum=v[1].handle, lr=lr, grad=g, indices=i
-        ),
-    ),
+    "adagrad_v1": (te.rules.Adagrad(0.1), kernel("ResourceSparseApplyAdagrad", {"accum": 0.1})),
     "adagrad_v2": (
         te.rules.Adagrad(0.1, epsilon=1e-2),
-        [0.1],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyAdagradV2(
-            var=v[0].handle, accum=v[1].handle, lr=lr, epsilon=1e-2, grad=g, indices=i
-        ),
-    ),
-    "rmsprop": (
-        te.rules.RMSProp(rho=0.9, momentum=0.5, epsilon=1e-3, initial_mean_square=1.0),
-        [1.0, 0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyRMSProp(
-            var=v[0].handle,
-            ms=v[1].handle,
-            mom=v[2].handle,
-            lr=lr,
-            rho=0.9,
-            momentum=0.5,
-            epsilon=1e-3,
-            grad=g,
-            indices=i,
-        ),
+        kernel("ResourceSparseApplyAdagradV2", {"accum": 0.1}, epsilon=1e-2),
     ),
     "rmsprop_plain": (
         te.rules.RMSProp(rho=0.9, momentum=0.0, epsilon=1e-3, initial_mean_square=1.0),
-        [1.0, 0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyRMSProp(
-            var=v[0].handle,
-            ms=v[1].handle,
-            mom=v[2].handle,
-            lr=lr,
-            rho=0.9,
-            momentum=0.0,
-            epsilon=1e-3,
-            grad=g,
-            indices=i,
-        ),
+        kernel(RMSPROP, {"ms": 1.0, "mom": 0.0}, rho=0.9, momentum=0.0, epsilon=1e-3),
+    ),
+    "rmsprop": (
+        te.rules.RMSProp(rho=0.9, momentum=0.5, epsilon=1e-3, initial_mean_square=1.0),
+        kernel(RMSPROP, {"ms": 1.0, "mom": 0.0}, rho=0.9, momentum=0.5, epsilon=1e-3),
     ),
     "rmsprop_centered": (
         te.rules.RMSProp(
             rho=0.9, momentum=0.5, epsilon=1e-2, centered=True, initial_mean_square=1.0
         ),
-        [0.0, 1.0, 0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyCenteredRMSProp(
-            var=v[0].handle,
-            mg=v[1].handle,
-            ms=v[2].handle,
-            mom=v[3].handle,
-            lr=lr,
+        kernel(
+            "ResourceSparseApplyCenteredRMSProp",
+            {"mg": 0.0, "ms": 1.0, "mom": 0.0},
             rho=0.9,
             momentum=0.5,
             epsilon=1e-2,
-            grad=g,
-            indices=i,
         ),
     ),
     "ftrl_v2": (
         te.rules.Ftrl(initial_accumulator_value=0.1, l1=0.02, l2=0.1, l2_shrinkage=0.01),
-        [0.1, 0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyFtrlV2(
-            var=v[0].handle,
-            accum=v[1].handle,
-            linear=v[2].handle,
-            lr=lr,
-            l1=0.02,
-            l2=0.1,
-            l2_shrinkage=0.01,
-            lr_power=-0.5,
-            grad=g,
-            indices=i,
+        kernel(
+            FTRL, {"accum": 0.1, "linear": 0.0}, l1=0.02, l2=0.1, l2_shrinkage=0.01, lr_power=-0.5
         ),
     ),
     "ftrl_v2_power": (
         te.rules.Ftrl(learning_rate_power=-0.6, initial_accumulator_value=0.2, l1=0.01),
-        [0.2, 0.0],
-        lambda v, lr, g, i: tf.raw_ops.ResourceSparseApplyFtrlV2(
-            var=v[0].handle,
-            accum=v[1].handle,
-            linear=v[2].handle,
-            lr=lr,
-            l1=0.01,
-            l2=0.0,
-            l2_shrinkage=0.0,
-            lr_power=-0.6,
-            grad=g,
-            indices=i,
+        kernel(
+            FTRL, {"accum": 0.2, "linear": 0.0}, l1=0.01, l2=0.0, l2_shrinkage=0.0, lr_power=-0.6
         ),
     ),
 }
@@ -222,12 +150,12 @@ KERNELS: dict[str, tuple[te.rules.Rule, list[float], Callable[..., Any]]] = {
 @pytest.mark.parametrize("dim", [1, 8, 17])
 @pytest.mark.parametrize("case", KERNELS)
 def test_matches_the_sparse_kernel_on_a_dense_variable(case: str, dim: int) -> None:
-    rule, slots, kernel = KERNELS[case]
+    rule, (slots, update) = KERNELS[case]
     start = initial_rows(dim)
     variables = [tf.Variable(start)]
     variables += [tf.Variable(tf.fill(start.shape, value)) for value in slots]
     for step, (_, _, unique, sums) in enumerate(batches(dim)):
-        kernel(variables, learning_rate(step), sums, unique)
+        update(variables, learning_rate(step), sums, unique)
     assert_rows(train(rule, dim), variables[0].numpy(), start)
 
 
