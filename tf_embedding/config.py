@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from tf_embedding.initializers import InitializerLike
@@ -97,3 +98,62 @@ class FeatureConfig:
         if self.combiner is not None:
             check_combiner(self.combiner)
         check_max_norm(self.max_norm)
+
+
+def tables_of(features: Sequence[FeatureConfig]) -> tuple[list[TableConfig], dict[str, int]]:
+    """The tables that features read, each once, and which of them each feature reads.
+
+    Args:
+      features: the features of a layer.
+
+    Returns:
+      The tables, and a dict from feature name to the index of its table.
+
+    Raises:
+      ValueError: there is no feature, a name comes twice, or two tables have one name.
+
+    >>> items = TableConfig(dim=8, name="items")
+    >>> tables, index = tables_of([FeatureConfig("a", items), FeatureConfig("b", items)])
+    >>> len(tables), index
+    (1, {'a': 0, 'b': 0})
+    """
+    names = [feature.name for feature in features]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"features are named {names}; one at least is needed, and no name twice")
+    # Configs have no equality but identity.
+    tables = list(dict.fromkeys(feature.table for feature in features))
+    table_names = [table.name for table in tables]
+    if len(set(table_names)) < len(tables):
+        raise ValueError(
+            f"The tables of features are named {table_names}. Give each its own name, and features "
+            "that are to share one the same TableConfig object"
+        )
+    return tables, {feature.name: tables.index(feature.table) for feature in features}
+
+
+def check_inputs(
+    layer: str,
+    features: Sequence[FeatureConfig],
+    ids: Mapping[str, Any],
+    weights: Optional[Mapping[str, Any]],
+) -> None:
+    """Raises ValueError unless every feature has ids, and weights are for pooled ones.
+
+    Args:
+      layer: its name, for the error.
+      features: what it looks up.
+      ids: by feature name; other names are ignored.
+      weights: by feature name, or None.
+    """
+    missing = [feature.name for feature in features if feature.name not in ids]
+    if missing:
+        raise ValueError(
+            f"Layer {layer!r} got no ids for features {missing}; the input has {sorted(ids)}"
+        )
+    pooled = {feature.name for feature in features if feature.combiner is not None}
+    strange = sorted(set(weights or {}) - pooled)
+    if strange:
+        raise ValueError(
+            f"Layer {layer!r} got weights for {strange}, but weights are for features with a "
+            f"combiner: {sorted(pooled)}"
+        )

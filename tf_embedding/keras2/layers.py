@@ -429,23 +429,8 @@ class EmbeddingTables(_RowLayer):
         """
         super().__init__(**kwargs)
         features = tuple(features)
-        names = [feature.name for feature in features]
-        if not features or len(set(names)) < len(names):
-            raise ValueError(
-                f"features must be at least one and have distinct names, got "
-                f"{names}."
-            )
-        # Configs have no equality but identity.
-        tables = list(dict.fromkeys(feature.table for feature in features))
-        table_names = [table.name for table in tables]
-        if len(set(table_names)) < len(tables):
-            raise ValueError(
-                f"The tables of features are named {table_names}: give each a "
-                "name of its own, and features that are to share one the same "
-                "te.TableConfig object."
-            )
+        tables, self._table_index = config_lib.tables_of(features)
         self.features = features
-        self._table_index = {f.name: tables.index(f.table) for f in features}
         self._set_tables(tables)
 
     @property
@@ -463,19 +448,8 @@ class EmbeddingTables(_RowLayer):
         weights: Optional[Mapping[str, Any]] = None,
     ) -> dict[str, Any]:
         """Looks all features up; never changes a table."""
+        config_lib.check_inputs(self.name, self.features, inputs, weights)
         weights = weights or {}
-        missing = [f.name for f in self.features if f.name not in inputs]
-        if missing:
-            raise ValueError(
-                f"Layer {self.name!r} got no ids for features {missing}; the "
-                f"input has {sorted(inputs)}."
-            )
-        pooled = {f.name for f in self.features if f.combiner is not None}
-        if set(weights) - pooled:
-            raise ValueError(
-                f"Layer {self.name!r} got weights for {sorted(weights)}, but "
-                f"only features with a combiner have any: {sorted(pooled)}."
-            )
         outputs: dict[str, Any] = {}
         # Tables with an optimizer of their own differ in how gradients reach
         # them, so each kind has its op; mostly there is one kind.

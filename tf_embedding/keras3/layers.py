@@ -37,7 +37,13 @@ import tensorflow as tf
 
 from tf_embedding import inputs as inputs_lib
 from tf_embedding import nn
-from tf_embedding.config import FeatureConfig, TableConfig, check_combiner
+from tf_embedding.config import (
+    FeatureConfig,
+    TableConfig,
+    check_combiner,
+    check_inputs,
+    tables_of,
+)
 from tf_embedding.keras3 import store as store_lib
 from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable
@@ -389,19 +395,7 @@ class EmbeddingTables(_TablesLayer):
     def __init__(self, features: Sequence[FeatureConfig], **kwargs: Any):
         super().__init__(**kwargs)
         self.features = features = tuple(features)
-        names = [feature.name for feature in features]
-        if not features or len(set(names)) < len(names):
-            raise ValueError(f"features must be at least one and of distinct names, got {names}.")
-        # Configs have no equality but identity.
-        tables = list(dict.fromkeys(feature.table for feature in features))
-        table_names = [table.name for table in tables]
-        if len(set(table_names)) < len(tables):
-            raise ValueError(
-                f"The tables of features are named {table_names}. Give each its own name, and "
-                "features that are "
-                "to share one the same te.TableConfig object."
-            )
-        self._table_index = [tables.index(feature.table) for feature in features]
+        tables, self._table_index = tables_of(features)
         self._set_tables(tables)
 
     @property
@@ -412,7 +406,7 @@ class EmbeddingTables(_TablesLayer):
                 f"Layer {self.name!r} has no tables before it is built. Call it on ids, or call "
                 "build(None)."
             )
-        return {f.name: self._rows[i].rows for f, i in zip(self.features, self._table_index)}
+        return {name: self._rows[i].rows for name, i in self._table_index.items()}
 
     def call(self, ids: Mapping[str, Any], weights: Optional[Mapping[str, Any]] = None) -> Any:
         """Looks all features up; never changes a table."""
@@ -436,20 +430,7 @@ class EmbeddingTables(_TablesLayer):
         return {f.name: tf.cast(found[f.name], self.compute_dtype) for f in self.features}
 
     def _refuse_names(self, ids: Mapping[str, Any], weights: Optional[Mapping[str, Any]]) -> None:
-        missing = [f.name for f in self.features if f.name not in ids]
-        if missing:
-            raise ValueError(
-                f"Layer {self.name!r} got no ids for the features {missing}; the input has "
-                f"{sorted(ids)}."
-            )
-        pooled = {f.name for f in self.features if f.combiner is not None}
-        strange = sorted(set(weights or {}) - pooled)
-        if strange:
-            raise ValueError(
-                f"Layer {self.name!r} got weights for {strange}, but weights are for features "
-                "with a combiner: "
-                f"{sorted(pooled)}."
-            )
+        check_inputs(self.name, self.features, ids, weights)
         for f in self.features:
             self._refuse_ids(f"ids[{f.name!r}]", ids[f.name])
 
@@ -478,7 +459,7 @@ class EmbeddingTables(_TablesLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as `from_config` reads them."""
-        features = [{**_fields(f), "table": i} for f, i in zip(self.features, self._table_index)]
+        features = [{**_fields(f), "table": self._table_index[f.name]} for f in self.features]
         tables = [_fields(table) for table in self._tables]
         return {**super().get_config(), "tables": tables, "features": features}
 
