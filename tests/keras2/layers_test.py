@@ -210,14 +210,14 @@ def test_summary_shows_the_table(own):
             ValueError,
             "Legacy Keras optimizers",
         ),
-        (lambda: layers.EmbeddingTables([]), ValueError, "at least one"),
-        (lambda: layers.EmbeddingTables(FEATURES[:1] * 2), ValueError, "distinct names"),
+        (lambda: layers.EmbeddingTables([]), ValueError, "one at least"),
+        (lambda: layers.EmbeddingTables(FEATURES[:1] * 2), ValueError, "no name twice"),
         (
             lambda: layers.EmbeddingTables(
                 [*FEATURES, te.FeatureConfig("d", te.TableConfig(2, name="shared"))]
             ),
             ValueError,
-            "a name of its own",
+            "its own name",
         ),
         (lambda: layers.EmbeddingTables(FEATURES)({"a": RAGGED}), ValueError, r"\['b', 'c'\]"),
         (lambda: layers.Embedding(4)(RAGGED.to_sparse()), TypeError, "EmbeddingBag"),
