@@ -36,7 +36,7 @@ def tensorflow_if_missing() -> list[str]:
 
 
 def get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
-    return list(build_meta.get_requires_for_build_wheel(config_settings)) + tensorflow_if_missing()
+    return tensorflow_if_missing() + list(build_meta.get_requires_for_build_wheel(config_settings))
 
 
 def get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
