@@ -36,10 +36,10 @@ def tensorflow_if_missing() -> list[str]:
 
 
 def get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
-    return tensorflow_if_missing() + list(build_meta.get_requires_for_build_wheel(config_settings))
+    extra = tensorflow_if_missing()
+    return extra + list(build_meta.get_requires_for_build_wheel(config_settings))
 
 
 def get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
-    return (
-        list(build_meta.get_requires_for_build_editable(config_settings)) + tensorflow_if_missing()
-    )
+    extra = tensorflow_if_missing()
+    return extra + list(build_meta.get_requires_for_build_editable(config_settings))
