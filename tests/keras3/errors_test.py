@@ -178,11 +178,11 @@ def test_ids_and_arguments_of_layers():
 def test_arguments_of_tables():
     items = te.TableConfig(dim=4, name="items")
     twin = te.TableConfig(dim=4, name="items")
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="one at least"):
         te.layers.EmbeddingTables([])
-    with pytest.raises(ValueError, match="distinct names"):
+    with pytest.raises(ValueError, match="no name twice"):
         te.layers.EmbeddingTables([te.FeatureConfig("a", items), te.FeatureConfig("a", items)])
-    with pytest.raises(ValueError, match="same te.TableConfig"):
+    with pytest.raises(ValueError, match="same TableConfig"):
         te.layers.EmbeddingTables([te.FeatureConfig("a", items), te.FeatureConfig("b", twin)])
     layer = te.layers.EmbeddingTables(
         [te.FeatureConfig("a", items), te.FeatureConfig("b", items, combiner=None)]
