@@ -188,7 +188,7 @@ def test_arguments_of_tables():
         [te.FeatureConfig("a", items), te.FeatureConfig("b", items, combiner=None)]
     )
     ids = tf.constant([[1]])
-    with pytest.raises(ValueError, match="no ids for the features \\['b'\\]"):
+    with pytest.raises(ValueError, match="no ids for features \\['b'\\]"):
         layer({"a": ids})
     with pytest.raises(ValueError, match="weights for \\['b'\\]"):
         layer({"a": ids, "b": ids}, weights={"b": tf.ones([1, 1])})
