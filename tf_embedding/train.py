@@ -442,25 +442,25 @@ class AdagradDecayOptimizer(AdagradOptimizer):
             factor = tf.pow(tf.cast(self._decay_rate, value.dtype), missed)
             floored = tf.maximum(value * factor, self._initial_accumulator_value)
             decayed = tf.where(missed > 0, floored, value)
-            return [
-                accumulator.assign(decayed, use_locking=self._use_locking),
-                period.assign(tf.maximum(now, known)),
-            ]
+            done = accumulator.assign(decayed, use_locking=self._use_locking)
+        # A reference variable is read when its reader runs: after that, no sooner.
+        with tf.control_dependencies([done]):
+            return period.assign(tf.maximum(now, known))
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        with tf.control_dependencies(self._decayed(var, grad)):
+        with tf.control_dependencies([self._decayed(var, grad)]):
             return super()._apply_dense(grad, var)
 
     def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
         if isinstance(var, EmbeddingVariable):
             return super()._resource_apply_dense(grad, var)
-        with tf.control_dependencies(self._decayed(var, grad)):
+        with tf.control_dependencies([self._decayed(var, grad)]):
             return super()._resource_apply_dense(grad, var)
 
     def _apply_sparse(self, grad: Any, var: Any) -> Any:
-        with tf.control_dependencies(self._decayed(var, grad.values)):
+        with tf.control_dependencies([self._decayed(var, grad.values)]):
             return super()._apply_sparse(grad, var)
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
-        with tf.control_dependencies(self._decayed(var, grad)):
+        with tf.control_dependencies([self._decayed(var, grad)]):
             return super()._resource_apply_sparse(grad, var, indices)

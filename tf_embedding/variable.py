@@ -15,6 +15,7 @@ specially when it saves (it never asks such an object for its content):
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence
 
@@ -22,10 +23,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
-from tensorflow.python.ops import control_flow_v2_func_graphs as func_graphs
 from tensorflow.python.training.saving import saveable_object
 
-from tf_embedding import config, initializers, parts
+from tf_embedding import config, gradients, initializers, parts
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
@@ -83,79 +83,6 @@ def refuse_xla() -> None:
         )
 
 
-def _refuse_while(op: tf.Operation) -> None:
-    # Under a tape the op is a stand-in without a graph; a tape inside the loop
-    # works.
-    graph = getattr(op, "graph", None)
-    while graph is not None:
-        if isinstance(graph, func_graphs.WhileBodyFuncGraph):
-            raise NotImplementedError(
-                "the gradient of an embedding lookup inside tf.while_loop is not available: "
-                "TensorFlow would accumulate it over a dense variable. Do the lookup before the "
-                "loop, of all its ids at once, and index the result inside"
-            )
-        graph = getattr(graph, "outer_graph", None)
-
-
-@tf.RegisterGradient("TfEmbedding>Lookup")  # type: ignore[untyped-decorator]
-def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    dim = op.get_attr("dim")
-    return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
-
-
-@tf.RegisterGradient("TfEmbedding>JoinParts")  # type: ignore[untyped-decorator]
-def _join_parts_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    return [make_gradient(gradient, op.inputs[1]), *[None] * (len(op.inputs) - 1)]
-
-
-@tf.RegisterGradient("TfEmbedding>Pool")  # type: ignore[untyped-decorator]
-def _pool_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    rows, splits, weights = op.inputs
-    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
-        gradients=[gradient],
-        row_splits=[splits],
-        weights=[weights],
-        rows=[rows],
-        combiners=[op.get_attr("combiner")],
-        max_norms=[op.get_attr("max_norm")],
-    )
-    return [of_rows[0], None, of_weights[0]]
-
-
-@tf.RegisterGradient("TfEmbedding>LookupPooled")  # type: ignore[untyped-decorator]
-def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    n = op.get_attr("N")
-    inputs, outputs = list(op.inputs), list(op.outputs)
-    keys, splits, weights = inputs[n : 2 * n], inputs[2 * n : 3 * n], inputs[3 * n :]
-    rows = outputs[n:]
-    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
-        gradients=list(gradients[:n]),
-        row_splits=splits,
-        weights=weights,
-        rows=rows,
-        combiners=op.get_attr("combiners"),
-        max_norms=op.get_attr("max_norms"),
-    )
-    for values, dim in zip(of_rows, op.get_attr("dims")):
-        values.set_shape([None, dim])  # a gradient can come without a static shape
-    slices = [make_gradient(values, k) for values, k in zip(of_rows, keys)]
-    return [*slices, *[None] * (2 * n), *of_weights]
-
-
-def make_gradient(values: tf.Tensor, keys: tf.Tensor) -> tf.IndexedSlices:
-    """The gradient of a variable: values [n, dim] at keys [n].
-
-    Its dense shape has no rows and is int32, which is what `tf.cond` makes for a
-    branch that does not touch the variable.
-    """
-    return tf.IndexedSlices(
-        values, keys, tf.constant([0, int(values.shape[1])], dtype=tf.int32)
-    )
-
-
 class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
     """Owns the table of one part: makes it, gives and takes its content."""
 
@@ -206,6 +133,19 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
     def import_state(self, state: Mapping[str, Any]) -> Any:
         """Makes the content exactly this."""
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
+
+
+def _device_of_next_variable() -> Any:
+    """A scope of the device that the device functions in force give a variable.
+
+    A setter of parameter servers knows TensorFlow's variables by their op, and
+    counts them to deal them out; so it is asked by one such op, which never runs.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    if tf.executing_eagerly() or not graph._device_function_stack.peek_objs():
+        return contextlib.nullcontext()
+    probe = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], name="embedding_device")
+    return tf.compat.v1.device(probe.device)
 
 
 class EmbeddingTable(PartTable):
@@ -299,7 +239,10 @@ class EmbeddingVariable(  # type: ignore[misc]
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
             tables = _make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
-            handles = [table.resource_handle for table in tables]
+            handles = []
+            for of_part in tables:
+                with _device_of_next_variable():
+                    handles.append(of_part.resource_handle)
             table: Any = tables[0]
             if num_parts > 1:
                 whole = parts.WholeHandle(dim, shared_name, f"{name}/" if in_graph else None)
@@ -389,10 +332,11 @@ class EmbeddingVariable(  # type: ignore[misc]
         keys = to_int64(indices, "indices")
         # Tells tapes, and the function being traced, that it reads the variable.
         resource_variable_ops.variable_accessed(self)
-        if self.num_parts == 1:
-            values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
-        else:
-            values = parts.lookup(self.handle, self._handles(), keys, self._dim)
+        with gradients.through_cond():
+            if self.num_parts == 1:
+                values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+            else:
+                values = parts.lookup(self.handle, self._handles(), keys, self._dim)
         return tf.identity(values, name=name)
 
     def _handles(self) -> list[tf.Tensor]:
@@ -488,7 +432,7 @@ class EmbeddingVariable(  # type: ignore[misc]
         step = tf.cast(step, tf.int64)
         if self.num_parts > 1:
             # Every part sees the whole shape, so that none writes where another refuses.
-            keys, values = _check_rows(keys, values, self._dim)
+            keys, values = parts.checked(keys, values, self._dim, "values")
 
         def upsert(share: parts.Share) -> Any:
             return ops.tf_embedding_upsert(
@@ -603,8 +547,11 @@ class EmbeddingVariable(  # type: ignore[misc]
         The keys of `var` are the tensor `var-keys`, and so on.
         """
         if self._specs is None:
-            with tf_ops.colocate_with(self.handle, ignore_existing=True):
+            with tf_ops.colocate_with(None, ignore_existing=True):
                 state = self.table.export_state()
+            with tf_ops.colocate_with(self.handle, ignore_existing=True):
+                # A Saver wants all of an object on one device.
+                state = {field: tf.identity(tensor) for field, tensor in state.items()}
             self._specs = [
                 saveable_object.SaveSpec(state[field], "", self._entry(field)) for field in _STATE
             ]
@@ -745,21 +692,6 @@ def _make_tables(
         )
         for number in range(num_parts)
     ]
-
-
-def _check_rows(keys: tf.Tensor, values: tf.Tensor, dim: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Raises InvalidArgumentError unless there is a row of dim values for each key."""
-    rows = tf.shape(values, out_type=tf.int64)
-    wanted = tf.stack([tf.size(keys, out_type=tf.int64), dim])
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_equal(tf.rank(keys), 1, "keys must be a vector"),
-            tf.debugging.assert_equal(
-                rows, wanted, "values must be a matrix with a row of dim values for each key"
-            ),
-        ]
-    ):
-        return tf.identity(keys), tf.identity(values)
 
 
 def _as_one(operations: Sequence[Any]) -> Any:
