@@ -23,27 +23,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
-from tensorflow.python.training.saving import saveable_object
 
-from tf_embedding import config, gradients, initializers, parts
+from tf_embedding import config, gradients, initializers, parts, saveable
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
 _ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
-
-_STATE = (
-    "keys",
-    "values",
-    "slots",
-    "frequency",
-    "version",
-    "rule",
-    "initial_slots",
-    "initializer",
-    "init_args",
-    "seed",
-    "matrix",
-)
 
 _names = itertools.count()
 
@@ -127,7 +112,7 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
     def export_state(self) -> dict[str, tf.Tensor]:
         """All content as named tensors, of one moment."""
         return dict(
-            zip(_STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
+            zip(saveable.STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
         )
 
     def import_state(self, state: Mapping[str, Any]) -> Any:
@@ -155,11 +140,12 @@ class EmbeddingTable(PartTable):
         return {f"-{name}": tensor for name, tensor in self.export_state().items()}
 
     def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.import_state({name: restored_tensors[f"-{name}"] for name in _STATE})
+        return self.import_state({name: restored_tensors[f"-{name}"] for name in saveable.STATE})
 
 
-class EmbeddingVariable(  # type: ignore[misc]
-    resource_variable_ops.BaseResourceVariable, saveable_object.SaveableObject
+class EmbeddingVariable(
+    resource_variable_ops.BaseResourceVariable,  # type: ignore[misc]
+    saveable.Saveable,
 ):
     """A table from any int64 key to a row: a vector and its optimizer state.
 
@@ -269,7 +255,6 @@ class EmbeddingVariable(  # type: ignore[misc]
         self._dim = dim
         self._spec = spec
         self._tables = tables
-        self._specs: Optional[list[saveable_object.SaveSpec]] = None
         self.table = table
         self._maybe_initialize_trackable()
         self._track_trackable(self.table, "table", overwrite=True)
@@ -465,7 +450,8 @@ class EmbeddingVariable(  # type: ignore[misc]
 
     def state(self) -> dict[str, tf.Tensor]:
         """All that a checkpoint holds, as named tensors of one moment."""
-        return self.table.export_state()
+        state: dict[str, tf.Tensor] = self.table.export_state()
+        return state
 
     def load_state(self, state: Mapping[str, Any]) -> Any:
         """Makes the variable exactly what `state()` returned; arrays will do.
@@ -474,17 +460,18 @@ class EmbeddingVariable(  # type: ignore[misc]
           ValueError: an entry is missing.
           tf.errors.InvalidArgumentError: an entry does not fit; nothing changed.
         """
-        missing = [name for name in _STATE if name not in state]
+        missing = [name for name in saveable.STATE if name not in state]
         if missing:
             raise ValueError(f"state lacks {', '.join(missing)}; pass what state() returned")
-        return self.table.import_state({name: state[name] for name in _STATE})
+        return self.table.import_state({name: state[name] for name in saveable.STATE})
 
     # What a dense variable would do.
 
     def _no_dense_value(self, what: str) -> TypeError:
         return TypeError(
             f"{what}: embedding variable {self.name!r} has no dense value. Look keys up with "
-            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(). "
+            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(), train with "
+            "tf_embedding.optimizers or, in place of tf.compat.v1.train, tf_embedding.train. "
             "tf.custom_gradient and tf.recompute_grad read every variable they meet as dense: do "
             "the lookup outside and pass its result in"
         )
@@ -537,58 +524,6 @@ class EmbeddingVariable(  # type: ignore[misc]
             return tf.constant(True, name=name)
         each = [ops.tf_embedding_is_initialized(handle=handle) for handle in self._handles()]
         return tf.reduce_all(tf.stack(each), name=name)
-
-    # What the Saver of v1 graphs asks: a variable is its own SaveableObject.
-
-    @property
-    def specs(self) -> list[saveable_object.SaveSpec]:
-        """What a Saver writes: the vectors under the variable's name, the rest beside it.
-
-        The keys of `var` are the tensor `var-keys`, and so on.
-        """
-        if self._specs is None:
-            with tf_ops.colocate_with(None, ignore_existing=True):
-                state = self.table.export_state()
-            with tf_ops.colocate_with(self.handle, ignore_existing=True):
-                # A Saver wants all of an object on one device.
-                state = {field: tf.identity(tensor) for field, tensor in state.items()}
-            self._specs = [
-                saveable_object.SaveSpec(state[field], "", self._entry(field)) for field in _STATE
-            ]
-        return self._specs
-
-    def _entry(self, field: str) -> str:
-        name = self.name.split(":")[0]
-        return name if field == "values" else f"{name}-{field}"
-
-    def restore(self, restored_tensors: Any, restored_shapes: Any = None) -> Any:
-        """Takes what a Saver read; or, of `init_from_checkpoint`, the vectors alone."""
-        del restored_shapes
-        if len(restored_tensors) == 1:
-            restored_tensors = self._all_entries(restored_tensors[0])
-        return self.table.import_state(dict(zip(_STATE, restored_tensors)))
-
-    def _all_entries(self, vectors: tf.Tensor) -> list[tf.Tensor]:
-        # tf.compat.v1.train.init_from_checkpoint reads one tensor of a name that
-        # it was given. The others are beside it in the same file.
-        if vectors.op.type != "RestoreV2":
-            raise TypeError(
-                f"embedding variable {self.name!r} restores from a checkpoint, not from "
-                f"{vectors.op.type}; write rows with upsert()"
-            )
-        prefix, names = vectors.op.inputs[:2]
-        (name,) = tf.get_static_value(names)
-        wanted = [
-            name.decode() + self._entry(field)[len(self._entry("values")) :] for field in _STATE
-        ]
-        return list(
-            tf.raw_ops.RestoreV2(
-                prefix=prefix,
-                tensor_names=wanted,
-                shape_and_slices=[""] * len(wanted),
-                dtypes=[spec.dtype for spec in self.specs],
-            )
-        )
 
     def to_proto(self, export_scope: Optional[str] = None) -> None:
         # Keeps it out of the variable collections of a MetaGraph: it would be
@@ -655,7 +590,7 @@ class _Part(EmbeddingVariable):
             in_graph_mode=False,
         )
         self.whole, self.number = whole, number
-        self._dim, self._spec, self._specs = whole.dim, whole._spec, None
+        self._dim, self._spec = whole.dim, whole._spec
         self._tables, self.table = [table], table
 
 

@@ -243,7 +243,10 @@ def test_monitored_training_resumes(tmp_path: Path) -> None:
             recorder = Recorder(var)
             hooks = [v1.train.StopAtStepHook(last_step=last_step), recorder]
             with v1.train.MonitoredTrainingSession(
-                checkpoint_dir=str(tmp_path), hooks=hooks, save_checkpoint_steps=2, log_step_count_steps=0
+                checkpoint_dir=str(tmp_path),
+                hooks=hooks,
+                save_checkpoint_steps=2,
+                log_step_count_steps=0,
             ) as run:
                 while not run.should_stop():
                     now = run.run_step_fn(lambda step_context: step_context.session.run(step))
@@ -371,7 +374,9 @@ def test_training_on_parameter_servers(tmp_path: Path) -> None:
     """Two servers and a worker in this process: parts there train as here."""
     servers = local_cluster()
     with tf.Graph().as_default():
-        setter = v1.train.replica_device_setter(cluster=servers["spec"], worker_device="/job:worker/task:0")
+        setter = v1.train.replica_device_setter(
+            cluster=servers["spec"], worker_device="/job:worker/task:0"
+        )
         with v1.device(setter):
             var, ids, vectors, train = small_model(parts=3)
         saver = v1.train.Saver(sharded=True)

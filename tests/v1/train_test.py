@@ -281,7 +281,7 @@ def test_a_stock_optimizer_is_refused() -> None:
     with session():
         var = variable()
         loss = tf.reduce_sum(var.sparse_read([4]))
-        with pytest.raises((TypeError, ValueError), match="var|embedding"):
+        with pytest.raises(TypeError, match="no dense value.*tf_embedding.train"):
             v1.train.AdagradOptimizer(0.1).minimize(loss)
 
 
