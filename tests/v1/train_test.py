@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 import pytest
 import tensorflow as tf
-from graph import OPTIMIZERS, int64, session, steps, v1, variable
+from v1.graph import OPTIMIZERS, int64, session, steps, v1, variable
 
 import tf_embedding as te
 
