@@ -295,3 +295,55 @@ def test_the_hash_of_strings_is_fixed() -> None:
     assert got.numpy()[0].tolist() == [-7286425919675154353, -5528939962900187677]
     with pytest.raises(TypeError, match="strings has dtype"):
         te.hashing.hash_strings([1])
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_many_lookups_in_one_op_equal_stock_lookups_one_by_one(parts):
+    rng = np.random.default_rng(5)
+    dims, shapes = [3, 16, 5, 16], [[40], [6, 7], [0], [2, 3, 4]]
+    variables, dense = [], []
+    for f, dim in enumerate(dims):
+        values = rng.normal(size=[VOCABULARY, dim]).astype(np.float32)
+        variables.append(te.EmbeddingVariable(dim, name=f"many_{f}", num_parts=parts))
+        variables[-1].upsert(np.arange(VOCABULARY), values)
+        dense.append(tf.Variable(values))
+    # The first table serves two features; one of them is clipped, one ragged.
+    variables.append(variables[0])
+    dense.append(dense[0])
+    ids = [tf.constant(rng.integers(0, VOCABULARY, shape), tf.int64) for shape in shapes]
+    ids.append(tf.ragged.constant([[1, 2, 1], [], [49]], dtype=tf.int64))
+    norms = [None, 1.5, None, None, None]
+
+    def stock(dense, ids):
+        return [tf.nn.embedding_lookup(d, i, max_norm=n) for d, i, n in zip(dense, ids, norms)]
+
+    def run(lookup, params):
+        with tf.GradientTape() as tape:
+            found = lookup(params, ids)
+            loss = sum(tf.reduce_sum(tf.sin(getattr(x, "flat_values", x))) for x in found)
+        return found, tape.gradient(loss, params[:4])
+
+    ours, ours_gradients = run(
+        tf.function(lambda v, i: te.nn.embedding_lookup_many(v, i, norms)), variables
+    )
+    theirs, theirs_gradients = run(stock, dense)
+    assert isinstance(ours[4], tf.RaggedTensor) and ours[4].shape == theirs[4].shape
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(
+            getattr(a, "flat_values", a), getattr(b, "flat_values", b), rtol=1e-6
+        )
+    for gradient, stock_gradient, dim in zip(ours_gradients, theirs_gradients, dims):
+        np.testing.assert_allclose(
+            densify(gradient, dim),
+            tf.convert_to_tensor(stock_gradient),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+def test_many_lookups_want_one_entry_a_feature():
+    ev = te.EmbeddingVariable(2, name="many_errors")
+    with pytest.raises(ValueError, match="variables and ids have 1 and 2 entries"):
+        te.nn.embedding_lookup_many([ev], [[1], [2]])
+    with pytest.raises(TypeError, match="SparseTensor"):
+        te.nn.embedding_lookup_many([ev], [tf.sparse.from_dense([[1]])])

@@ -29,6 +29,15 @@ def _refuse_while(op: tf.Operation) -> None:
         graph = getattr(graph, "outer_graph", None)
 
 
+def _here(tensor: tf.Tensor) -> tf.Tensor:
+    """A tensor of the forward graph as one of the graph that is being made.
+
+    A traced function's gradient is another graph, and one that returned a tensor of
+    the first as it is could not be called.
+    """
+    return tf.identity(tensor)
+
+
 @tf.RegisterGradient("TfEmbedding>Lookup")  # type: ignore[untyped-decorator]
 def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     _refuse_while(op)
@@ -39,7 +48,7 @@ def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
 @tf.RegisterGradient("TfEmbedding>JoinParts")  # type: ignore[untyped-decorator]
 def _join_parts_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     _refuse_while(op)
-    return [make_gradient(gradient, op.inputs[1]), *[None] * (len(op.inputs) - 1)]
+    return [make_gradient(gradient, _here(op.inputs[1])), *[None] * (len(op.inputs) - 1)]
 
 
 @tf.RegisterGradient("TfEmbedding>Pool")  # type: ignore[untyped-decorator]
@@ -73,7 +82,7 @@ def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any
     )
     for values, dim in zip(of_rows, op.get_attr("dims")):
         values.set_shape([None, dim])  # a gradient can come without a static shape
-    slices = [make_gradient(values, k) for values, k in zip(of_rows, keys)]
+    slices = [make_gradient(values, _here(k)) for values, k in zip(of_rows, keys)]
     return [*slices, *[None] * (2 * n), *of_weights]
 
 

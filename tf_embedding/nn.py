@@ -73,14 +73,61 @@ def embedding_lookup(
         return keys.with_flat_values(flat)
     if max_norm is None:
         return variable.sparse_read(keys, name=name)
-    # Clipping is pooling by the sum over bags of one.
-    flat = tf.reshape(keys, [-1])
-    bags = Bags(flat, tf.range(tf.size(flat, out_type=tf.int64) + 1), None)
-    (vectors,) = pooled_lookup([variable], [bags], ["sum"], [max_norm])
-    shape = tf.concat([tf.shape(keys), [variable.dim]], axis=0)
-    vectors = tf.reshape(vectors, shape, name=name)
-    vectors.set_shape(keys.shape.concatenate([variable.dim]))
-    return vectors
+    return embedding_lookup_many([variable], [keys], [max_norm], name=name)[0]
+
+
+def embedding_lookup_many(
+    variables: Sequence[EmbeddingVariable],
+    ids: Sequence[Any],
+    max_norms: Optional[Sequence[Optional[float]]] = None,
+    name: Optional[str] = None,
+) -> List[Any]:
+    """The vectors of many features' ids, looked up in one op.
+
+    As `embedding_lookup` of each, but the tables are shared out among the threads
+    together, which is what makes many small lookups fast.
+
+    Args:
+      variables: the table of each feature; one may appear several times.
+      ids: of each feature, int64, int32 or string, dense of any shape or ragged.
+      max_norms: for each feature None, or the L2 norm that its vectors are clipped
+        to. None for no clipping at all.
+      name: of the op.
+
+    Returns:
+      For each feature float32 [..., dim]; ragged for ragged ids.
+
+    Raises:
+      TypeError: a variable or the dtype of ids is not one of these.
+      ValueError: the lists differ in length, or a max_norm is not above 0.
+
+    >>> users = EmbeddingVariable(dim=2, initializer="ones", name="many_users")
+    >>> items = EmbeddingVariable(dim=4, initializer="ones", name="many_items")
+    >>> found = embedding_lookup_many([users, items], [[7, 8, 9], [[1], [2]]])
+    >>> [vectors.shape.as_list() for vectors in found]
+    [[3, 2], [2, 1, 4]]
+    """
+    if len(variables) != len(ids):
+        raise ValueError(
+            f"variables and ids have {len(variables)} and {len(ids)} entries; both need one for "
+            "each feature"
+        )
+    variables = [_variable(variable, "variables") for variable in variables]
+    keys = [inputs.to_keys(part) for part in ids]
+    if any(isinstance(part, tf.SparseTensor) for part in keys):
+        raise TypeError("ids has a SparseTensor; use embedding_lookup_sparse")
+    dense = [part.flat_values if isinstance(part, tf.RaggedTensor) else part for part in keys]
+    # Bags of one: a combination of one vector is that vector.
+    flat = [tf.reshape(part, [-1]) for part in dense]
+    bags = [Bags(part, tf.range(tf.size(part, out_type=tf.int64) + 1), None) for part in flat]
+    pooled = pooled_lookup(variables, bags, ["sum"] * len(bags), max_norms, name=name)
+    found: List[Any] = []
+    for variable, part, dense_part, vectors in zip(variables, keys, dense, pooled):
+        vectors = tf.reshape(vectors, tf.concat([tf.shape(dense_part), [variable.dim]], axis=0))
+        vectors.set_shape(dense_part.shape.concatenate([variable.dim]))
+        ragged = isinstance(part, tf.RaggedTensor)
+        found.append(part.with_flat_values(vectors) if ragged else vectors)
+    return found
 
 
 def pooled_lookup(

@@ -76,6 +76,13 @@ Status CheckSplits(const int64_t* splits, int64_t num_splits,
   return Status();
 }
 
+bool EachBagIsOneKey(const int64_t* splits, int64_t from, int64_t to) {
+  for (int64_t b = from; b < to; ++b) {
+    if (splits[b + 1] - splits[b] != 1) return false;
+  }
+  return true;
+}
+
 void PoolBag(const PoolSpec& spec, const float* rows, const float* weights,
              int64_t n, int dim, float* out) {
   std::fill_n(out, dim, 0.0f);

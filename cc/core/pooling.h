@@ -42,6 +42,10 @@ Status ParsePoolSpec(const std::string& combiner, float max_norm,
 // Checks that splits (num_bags + 1 values) cuts num_keys keys into bags.
 Status CheckSplits(const int64_t* splits, int64_t num_splits, int64_t num_keys);
 
+// Whether bags from..to-1 are of one key each. Without weights and clipping
+// such a bag is its key's vector.
+bool EachBagIsOneKey(const int64_t* splits, int64_t from, int64_t to);
+
 // One bag of n rows. weights may be null.
 void PoolBag(const PoolSpec& spec, const float* rows, const float* weights,
              int64_t n, int dim, float* out);

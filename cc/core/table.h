@@ -39,9 +39,11 @@
 // layout_lock_ first, never by the executor's: those might all wait for one
 // that waits for them.
 //
-// Cost, a key: Lookup touches one line of the index and ceil(dim / 16) of the
+// Cost, a key: Lookup touches 1.3 lines of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
-// its shard, and probes once per distinct key, whatever the rule.
+// its shard, and probes once per distinct key, whatever the rule; it touches the
+// index, the whole record, the line of its frequency and version, and the
+// gradient, each asked for a block of 32 keys before it is needed.
 //
 // Failure. Arguments are checked before anything changes. Memory that runs out
 // is kResourceExhausted; rows updated by then stay updated, each one whole.

@@ -50,11 +50,8 @@ std::vector<Piece> Cut(const PooledRequest* requests, int64_t num_requests) {
 
 // Whether each bag is one key, and its combination that key's vector.
 bool IsPlain(const PooledRequest& request, int64_t from, int64_t to) {
-  if (request.weights != nullptr || request.pool.max_norm > 0) return false;
-  for (int64_t b = from; b < to; ++b) {
-    if (request.splits[b + 1] - request.splits[b] != 1) return false;
-  }
-  return true;
+  return request.weights == nullptr && request.pool.max_norm == 0 &&
+         EachBagIsOneKey(request.splits, from, to);
 }
 
 // Holds the layout locks of the tables for reading, each once, in the order of

@@ -170,17 +170,22 @@ class PooledGradientOp : public OpKernel {
                      ReadWeights(weights[f], num_keys, &weight_values));
       const bool needs_rows =
           weight_values != nullptr || specs_[f].max_norm > 0;
+      Tensor *row_out, *weight_out;
+      OP_REQUIRES_OK(context, weight_gradients.allocate(
+                                  f, {weights[f].NumElements()}, &weight_out));
+      const int64_t* const bags = splits[f].vec<int64_t>().data();
+      if (!needs_rows && EachBagIsOneKey(bags, 0, num_splits - 1)) {
+        row_gradients.set(f, gradients[f]);
+        continue;
+      }
       if (needs_rows) {
         OP_REQUIRES_OK(context, CheckMatrix(rows[f], num_keys, dim, "rows"));
       }
-      Tensor *row_out, *weight_out;
       OP_REQUIRES_OK(context,
                      row_gradients.allocate(f, {num_keys, dim}, &row_out));
-      OP_REQUIRES_OK(context, weight_gradients.allocate(
-                                  f, {weights[f].NumElements()}, &weight_out));
       PoolGradient(
           specs_[f], gradients[f].flat<float>().data(),
-          splits[f].vec<int64_t>().data(), num_splits - 1, weight_values,
+          bags, num_splits - 1, weight_values,
           needs_rows ? rows[f].flat<float>().data() : nullptr,
           static_cast<int>(dim), row_out->flat<float>().data(),
           weight_values != nullptr ? weight_out->vec<float>().data() : nullptr,

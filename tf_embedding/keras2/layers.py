@@ -488,10 +488,11 @@ class EmbeddingTables(_RowLayer):
                     [f.combiner or "" for f in pooled],
                     [f.max_norm for f in pooled],
                 )
-            for feature, ids in zip(plain, keys):
-                flat = getattr(ids, "flat_values", ids)
-                results.append(
-                    nn.embedding_lookup(rows[feature.name], flat, feature.max_norm)
+            if plain:
+                results += nn.embedding_lookup_many(
+                    [rows[f.name] for f in plain],
+                    [getattr(ids, "flat_values", ids) for ids in keys],
+                    [f.max_norm for f in plain],
                 )
             return results
 

@@ -423,10 +423,14 @@ class EmbeddingTables(_TablesLayer):
                 [f.max_norm for f in pooled],
             )
             found.update(zip((f.name for f in pooled), vectors))
-        for f in self.features:
-            if f.combiner is None:
-                keys = inputs_lib.to_keys(ids[f.name])
-                found[f.name] = nn.embedding_lookup(variables[f.name], keys, max_norm=f.max_norm)
+        plain = [f for f in self.features if f.combiner is None]
+        if plain:
+            vectors = nn.embedding_lookup_many(
+                [variables[f.name] for f in plain],
+                [ids[f.name] for f in plain],
+                [f.max_norm for f in plain],
+            )
+            found.update(zip((f.name for f in plain), vectors))
         return {f.name: tf.cast(found[f.name], self.compute_dtype) for f in self.features}
 
     def _refuse_names(self, ids: Mapping[str, Any], weights: Optional[Mapping[str, Any]]) -> None:
