@@ -343,7 +343,7 @@ def test_many_lookups_in_one_op_equal_stock_lookups_one_by_one(parts):
 
 def test_many_lookups_want_one_entry_a_feature():
     ev = te.EmbeddingVariable(2, name="many_errors")
-    with pytest.raises(ValueError, match="variables and ids have 1 and 2 entries"):
+    with pytest.raises(ValueError, match="variables, ids and max_norms have 1, 2 and 1 entries"):
         te.nn.embedding_lookup_many([ev], [[1], [2]])
     with pytest.raises(TypeError, match="SparseTensor"):
         te.nn.embedding_lookup_many([ev], [tf.sparse.from_dense([[1]])])

@@ -45,6 +45,17 @@ def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
 
 
+@tf.RegisterGradient("TfEmbedding>LookupMany")  # type: ignore[untyped-decorator]
+def _lookup_many_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
+    _refuse_while(op)
+    n = op.get_attr("N")
+    slices = [
+        make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(keys, [-1]))
+        for gradient, keys, dim in zip(gradients, op.inputs[n:], op.get_attr("dims"))
+    ]
+    return [*slices, *[None] * n]
+
+
 @tf.RegisterGradient("TfEmbedding>JoinParts")  # type: ignore[untyped-decorator]
 def _join_parts_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     _refuse_while(op)

@@ -73,7 +73,7 @@ def embedding_lookup(
         return keys.with_flat_values(flat)
     if max_norm is None:
         return variable.sparse_read(keys, name=name)
-    return embedding_lookup_many([variable], [keys], [max_norm], name=name)[0]
+    return tf.identity(_lookup_clipped(variable, keys, max_norm), name=name)
 
 
 def embedding_lookup_many(
@@ -107,27 +107,60 @@ def embedding_lookup_many(
     >>> [vectors.shape.as_list() for vectors in found]
     [[3, 2], [2, 1, 4]]
     """
-    if len(variables) != len(ids):
+    n = len(variables)
+    if max_norms is None:
+        max_norms = [None] * n
+    if not (n and n == len(ids) == len(max_norms)):
         raise ValueError(
-            f"variables and ids have {len(variables)} and {len(ids)} entries; both need one for "
-            "each feature"
+            f"variables, ids and max_norms have {n}, {len(ids)} and {len(max_norms)} entries; all "
+            "need one for each feature, and one feature at least"
         )
+    for max_norm in max_norms:
+        config.check_max_norm(max_norm)
     variables = [_variable(variable, "variables") for variable in variables]
     keys = [inputs.to_keys(part) for part in ids]
     if any(isinstance(part, tf.SparseTensor) for part in keys):
         raise TypeError("ids has a SparseTensor; use embedding_lookup_sparse")
     dense = [part.flat_values if isinstance(part, tf.RaggedTensor) else part for part in keys]
-    # Bags of one: a combination of one vector is that vector.
-    flat = [tf.reshape(part, [-1]) for part in dense]
-    bags = [Bags(part, tf.range(tf.size(part, out_type=tf.int64) + 1), None) for part in flat]
-    pooled = pooled_lookup(variables, bags, ["sum"] * len(bags), max_norms, name=name)
+    features = list(zip(variables, dense, max_norms))
+    fused = [f for f in features if f[0].num_parts == 1 and f[2] is None]
+    values = iter(_lookup_many(fused, name) if fused else [])
     found: List[Any] = []
-    for variable, part, dense_part, vectors in zip(variables, keys, dense, pooled):
-        vectors = tf.reshape(vectors, tf.concat([tf.shape(dense_part), [variable.dim]], axis=0))
-        vectors.set_shape(dense_part.shape.concatenate([variable.dim]))
-        ragged = isinstance(part, tf.RaggedTensor)
-        found.append(part.with_flat_values(vectors) if ragged else vectors)
-    return found
+    for variable, part, max_norm in features:
+        if max_norm is not None:
+            found.append(_lookup_clipped(variable, part, max_norm))
+        else:
+            found.append(next(values) if variable.num_parts == 1 else variable.sparse_read(part))
+    return [
+        part.with_flat_values(vectors) if isinstance(part, tf.RaggedTensor) else vectors
+        for part, vectors in zip(keys, found)
+    ]
+
+
+def _lookup_many(features: Sequence[Any], name: Optional[str]) -> List[tf.Tensor]:
+    """Features (variable, keys, _) of variables in one piece, in one op."""
+    refuse_xla()
+    variables = [feature[0] for feature in features]
+    for variable in variables:
+        resource_variable_ops.variable_accessed(variable)
+    with gradients.through_cond():
+        values = ops.tf_embedding_lookup_many(
+            handles=[variable.handle for variable in variables],
+            keys=[feature[1] for feature in features],
+            dims=[variable.dim for variable in variables],
+            name=name,
+        )
+    return list(values)
+
+
+def _lookup_clipped(variable: EmbeddingVariable, keys: tf.Tensor, max_norm: float) -> tf.Tensor:
+    """Clipping is pooling by the sum over bags of one."""
+    flat = tf.reshape(keys, [-1])
+    bags = Bags(flat, tf.range(tf.size(flat, out_type=tf.int64) + 1), None)
+    (vectors,) = pooled_lookup([variable], [bags], ["sum"], [max_norm])
+    vectors = tf.reshape(vectors, tf.concat([tf.shape(keys), [variable.dim]], axis=0))
+    vectors.set_shape(keys.shape.concatenate([variable.dim]))
+    return vectors
 
 
 def pooled_lookup(

@@ -122,7 +122,7 @@ class EmbeddingTable;
 // One feature of a pooled lookup: bag b is keys splits[b] .. splits[b + 1] - 1
 // of the table, and out its combination (pooling.h), num_bags * dim values.
 // splits[0] is 0, never decreases, and ends with the number of keys, as
-// CheckSplits says.
+// CheckSplits says. If splits is null each key is a bag, and out their vectors.
 struct PooledRequest {
   const EmbeddingTable* table = nullptr;
   const int64_t* keys = nullptr;

@@ -35,14 +35,15 @@ std::vector<Piece> Cut(const PooledRequest* requests, int64_t num_requests) {
     const PooledRequest& request = requests[r];
     const int64_t* const splits = request.splits;
     for (int64_t from = 0; from < request.num_bags;) {
-      const int64_t* const last =
-          std::upper_bound(splits + from + 1, splits + request.num_bags + 1,
-                           splits[from] + kPieceKeys);
-      // At least one bag; empty ones cost something too.
-      const int64_t to = std::clamp<int64_t>(last - splits - 1, from + 1,
-                                             from + kPieceKeys);
-      pieces.push_back(Piece{&request, from, std::min(to, request.num_bags)});
-      from = pieces.back().to;
+      // Empty bags cost something too.
+      int64_t to = std::min(from + kPieceKeys, request.num_bags);
+      if (splits != nullptr) {
+        const int64_t* const last = std::upper_bound(
+            splits + from + 1, splits + to + 1, splits[from] + kPieceKeys);
+        to = std::max<int64_t>(last - splits - 1, from + 1);
+      }
+      pieces.push_back(Piece{&request, from, to});
+      from = to;
     }
   }
   return pieces;
@@ -79,6 +80,10 @@ class LayoutReaderLocks {
 
 bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
                               int64_t to) const {
+  if (request.splits == nullptr) {
+    LookupRange(request.keys + from, to - from, request.out + from * dim_);
+    return true;
+  }
   const int64_t* const keys = request.keys;
   const int64_t* const splits = request.splits;
   const int64_t room =
@@ -132,7 +137,9 @@ Status EmbeddingTable::LookupPooled(const PooledRequest* requests,
     for (int64_t r = 0; r < num_requests; ++r) {
       locks.push_back(&requests[r].table->layout_lock_);
       if (requests[r].num_bags == 0) continue;
-      const int64_t n = requests[r].splits[requests[r].num_bags];
+      const int64_t n = requests[r].splits == nullptr
+                            ? requests[r].num_bags
+                            : requests[r].splits[requests[r].num_bags];
       num_keys += n;
       values += n * requests[r].table->dim_;
     }

@@ -46,6 +46,48 @@ class LookupOp : public OpKernel {
   int64_t dim_;
 };
 
+class LookupManyOp : public OpKernel {
+ public:
+  explicit LookupManyOp(OpKernelConstruction* context) : OpKernel(context) {
+    int n;
+    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
+    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
+    OP_REQUIRES(context, static_cast<int>(dims_.size()) == n,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "dims has ", dims_.size(),
+                    " values; it needs one for each of the ", n, " features")));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList keys;
+    OpOutputList values;
+    OP_REQUIRES_OK(context, context->input_list("keys", &keys));
+    OP_REQUIRES_OK(context, context->output_list("values", &values));
+    const auto n = static_cast<int>(dims_.size());
+    std::vector<TableRef> tables(n);
+    std::vector<PooledRequest> requests(n);
+    for (int f = 0; f < n; ++f) {
+      OP_REQUIRES_OK(context, GetTable(context, f, &tables[f]));
+      OP_REQUIRES_OK(context, CheckDim(*tables[f], dims_[f]));
+      TensorShape shape = keys[f].shape();
+      OP_REQUIRES_OK(context, shape.AddDimWithStatus(dims_[f]));
+      Tensor* out;
+      OP_REQUIRES_OK(context, values.allocate(f, shape, &out));
+      PooledRequest& request = requests[f];
+      request.table = tables[f]->table();
+      request.keys = keys[f].flat<int64_t>().data();
+      request.num_bags = keys[f].NumElements();
+      request.out = out->flat<float>().data();
+    }
+    DeviceExecutor executor(context);
+    OP_REQUIRES_OK(context, ToTensorFlow(EmbeddingTable::LookupPooled(
+                                requests.data(), n, &executor)));
+  }
+
+ private:
+  std::vector<int> dims_;
+};
+
 // The attributes that LookupPooled and its gradient share.
 absl::Status ReadPoolSpecs(OpKernelConstruction* context, int n,
                            std::vector<PoolSpec>* specs) {
@@ -229,6 +271,8 @@ class RowSplitsOp : public OpKernel {
 
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Lookup").Device(DEVICE_CPU),
                         LookupOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LookupMany").Device(DEVICE_CPU),
+                        LookupManyOp);
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LookupPooled").Device(DEVICE_CPU),
                         LookupPooledOp);
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>PooledGradient").Device(DEVICE_CPU),

@@ -25,6 +25,34 @@ REGISTER_OP("TfEmbedding>Lookup")
     })
     .Doc("The vector of each key; of one without a row, its initial vector.");
 
+REGISTER_OP("TfEmbedding>LookupMany")
+    .Input("handles: N * resource")
+    .Input("keys: N * int64")
+    .Attr("N: int >= 1")
+    .Attr("dims: list(int) >= 1")
+    .Output("values: N * float")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      int n;
+      std::vector<int> dims;
+      TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
+      TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
+      if (static_cast<int>(dims.size()) != n) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("dims has ", dims.size(),
+                         " values; it needs one for each of the ", n,
+                         " features"));
+      }
+      for (int f = 0; f < n; ++f) {
+        ShapeHandle values;
+        TF_RETURN_IF_ERROR(
+            c->Concatenate(c->input(n + f), c->Vector(dims[f]), &values));
+        c->set_output(f, values);
+      }
+      return absl::OkStatus();
+    })
+    .Doc("Lookup of many features, shared out among the threads together.");
+
 // num_bags of feature f, from its row_splits at input first + f.
 absl::Status NumBags(InferenceContext* c, int input, DimensionHandle* bags) {
   TF_RETURN_IF_ERROR(CheckRank(c, input, 1));
