@@ -19,6 +19,9 @@ import sys
 from typing import Callable
 
 import environments
+import features
+import fit
+import growth
 import report
 import tables
 from contest import Workers
@@ -26,6 +29,12 @@ from contest import Workers
 BENCHMARKS: dict[str, Callable[[report.Context], report.Report]] = {
     "lookup": lambda context: tables.run("lookup", context),
     "train": lambda context: tables.run("train", context),
+    "fit": fit.run,
+    "insert": growth.insert,
+    "probes": growth.probes,
+    "pooled": features.pooled,
+    "many": features.many,
+    "concurrent": growth.concurrent,
 }
 
 
