@@ -152,7 +152,6 @@ def compete(
     Returns:
       By title.
     """
-    units = units or spec.batch
     results = {c.title: Result([]) for c in contestants}
     budget = available_bytes() * 0.75
     ready = []
@@ -166,7 +165,7 @@ def compete(
         elif need > budget:
             result.note = f"left out: needs {need / 1e9:.1f} GB, {budget / 1e9:.1f} GB are free"
         else:
-            worker = workers.get(contestant.environment, spec.threads)
+            worker = workers.get(contestant.environment, own.threads)
             try:
                 worker.call(
                     "open",
@@ -191,7 +190,7 @@ def compete(
                 result.note, result.rates = f"failed: {error}", []
                 continue
             if turn:  # the first warms up
-                result.rates.append(units / elapsed)
+                result.rates.append((units or spec.batch) / elapsed)
     for contestant, worker in ready:
         if worker.alive():
             worker.call("close", id=contestant.title)

@@ -65,9 +65,12 @@ void Check(const Status& status) {
 Flags Parse(int argc, char** argv) {
   Flags flags;
   const std::map<std::string, int64_t*> integers = {
-      {"keys", &flags.keys},   {"dim", &flags.dim},
-      {"batch", &flags.batch}, {"threads", &flags.threads},
-      {"bag", &flags.bag},     {"turns", &flags.turns},
+      {"keys", &flags.keys},
+      {"dim", &flags.dim},
+      {"batch", &flags.batch},
+      {"threads", &flags.threads},
+      {"bag", &flags.bag},
+      {"turns", &flags.turns},
       {"log2_shards", &flags.log2_shards}};
   const std::map<std::string, double*> reals = {{"turn", &flags.turn},
                                                 {"zipf", &flags.zipf}};
@@ -151,8 +154,7 @@ class Bench {
     if (flags.zipf > 0) {
       double sum = 0;
       for (int64_t i = 1; i <= flags.keys; ++i) {
-        weights.push_back(
-            sum += std::pow(static_cast<double>(i), -flags.zipf));
+        weights.push_back(sum += std::pow(static_cast<double>(i), -flags.zipf));
       }
     }
     for (std::vector<int64_t>& batch : batches_) {
@@ -182,13 +184,12 @@ class Bench {
     } else if (work == "step") {
       Turns(work, [&](const int64_t* keys) {
         Lookup(keys);
-        threads_.ParallelFor(flags_.batch, flags_.dim,
-                             [&](int64_t begin, int64_t end) {
-                               for (int64_t i = begin * flags_.dim;
-                                    i < end * flags_.dim; ++i) {
-                                 out_[i] *= 2;
-                               }
-                             });
+        threads_.ParallelFor(
+            flags_.batch, flags_.dim, [&](int64_t begin, int64_t end) {
+              for (int64_t i = begin * flags_.dim; i < end * flags_.dim; ++i) {
+                out_[i] *= 2;
+              }
+            });
         Apply(table_.get(), keys, out_.data(), flags_.batch);
       });
     } else if (work == "pooled") {
@@ -198,10 +199,9 @@ class Bench {
       }
       splits.push_back(flags_.batch);
       Turns(work, [&](const int64_t* keys) {
-        Check(table_->LookupPooled(keys, splits.data(),
-                                   static_cast<int64_t>(splits.size()) - 1,
-                                   nullptr, PoolSpec(), out_.data(), nullptr,
-                                   &threads_));
+        Check(table_->LookupPooled(
+            keys, splits.data(), static_cast<int64_t>(splits.size()) - 1,
+            nullptr, PoolSpec(), out_.data(), nullptr, &threads_));
       });
     } else {
       Die("no work " + work);

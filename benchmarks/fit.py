@@ -25,9 +25,19 @@ _NAMES = {
     "keras Embedding, one": "stock_one_layer",
     DENSE: "dense",
 }
-CONTESTANTS = [
+
+
+def _memory(spec: Spec) -> float:
     # A row and two slots, once more while a dense update is computed.
-    Contestant(title, "tf", "fit_tf", name, lambda spec: spec.keys * spec.dim * 4.0 * 4)
+    return spec.keys * spec.dim * 4.0 * 4
+
+
+def _dense_memory(spec: Spec) -> float:
+    return STEPS * spec.batch * FIELDS * spec.dim * 4.0 * 2
+
+
+CONTESTANTS = [
+    Contestant(title, "tf", "fit_tf", name, _dense_memory if title == DENSE else _memory)
     for title, name in _NAMES.items()
 ]
 _RATIOS = (
@@ -44,32 +54,31 @@ def run(context: Context) -> Report:
     sizes = (26_000,) if context.quick else (100_000, 1_000_000, 10_000_000)
     batch = 512 if context.quick else 4096
     rows, csv_rows = [], []
-    for threads in (2,):
-        for rule in rules:
-            for keys in sizes:
-                spec = Spec("fit", rule, keys=keys, batch=batch, threads=threads)
-                context.progress(f"{spec}")
-                results = compete(
-                    context.workers,
-                    CONTESTANTS,
-                    spec,
-                    context.turns,
-                    context.seconds,
-                    units=STEPS * batch,
-                )
-                line = [rule, measure.count(keys), str(threads)]
-                for title in _NAMES:
-                    result = results[title]
-                    if result.rates:
-                        thousands = [rate / 1e3 for rate in result.rates]
-                        line.append(measure.spread(measure.summarize(thousands)))
-                    else:
-                        line.append(f"**{result.note}**")
-                line += [tables.ratio(results[a], results[b]) for a, b in _RATIOS]
-                rows.append(line)
-                csv_rows += [
-                    tables.csv_row(spec, t, results[t], results[TABLES]) for t in _NAMES
-                ]
+    for rule in rules:
+        for keys in sizes:
+            spec = Spec("fit", rule, keys=keys, batch=batch)
+            context.progress(f"{spec}")
+            results = compete(
+                context.workers,
+                CONTESTANTS,
+                spec,
+                min(context.turns, 5),
+                context.seconds,
+                units=STEPS * batch,
+            )
+            line = [rule, measure.count(keys), str(spec.threads)]
+            for title in _NAMES:
+                result = results[title]
+                if result.rates:
+                    thousands = [rate / 1e3 for rate in result.rates]
+                    line.append(measure.spread(measure.summarize(thousands)))
+                else:
+                    line.append(f"**{result.note}**")
+            line += [tables.ratio(results[a], results[b]) for a, b in _RATIOS]
+            rows.append(line)
+            csv_rows += [
+                tables.csv_row(spec, t, results[t], results[TABLES]) for t in _NAMES
+            ]
     head = ["optimizer", "ids in all", "threads", *_NAMES, *(f"{a} / {b}" for a, b in _RATIOS)]
     return Report(
         "fit",

@@ -37,6 +37,8 @@ def _names() -> list[str]:
 class _Fit:
     """STEPS steps of model.fit a call."""
 
+    CYCLE = 1
+
     def __init__(self, spec: Spec):
         keras.utils.set_random_seed(1)
         self._rows = spec.keys // FIELDS

@@ -100,9 +100,10 @@ def insert(context: Context) -> Report:
         "insert",
         "Insertion of new keys, and memory",
         "Random keys into an empty table, 65,536 a batch: tf_embedding by `te.rules.apply` with "
-        "Adagrad, which makes rows with slots, sums duplicates and updates; TFRA by `upsert`, which "
-        f"sets values. Medians of {rounds} runs, each in a fresh process. Bytes a key; those beyond "
-        "the row hold index, frequency, version and room to grow.",
+        "Adagrad, which makes rows with slots, sums duplicates and updates; TFRA by `upsert`, "
+        f"which sets values. Medians of {rounds} runs, each in a fresh process. Bytes a key; "
+        "those beyond the row hold index, frequency, version and room to grow. Resident memory "
+        "is the process', from before the first batch on.",
         [Section("", head, rows)],
         csv_rows,
     )

@@ -24,7 +24,12 @@ def insert_tfra(spec: dict[str, Any]) -> dict[str, Any]:
         variable = tables_tfra.de.get_variable(
             name, dim=s.dim, initializer=0.0, devices=["/CPU:0"]
         )
-        return tf.function(lambda ids, values: variable.upsert(ids, values))
+
+        @tf.function
+        def upsert(ids: tf.Tensor, values: tf.Tensor) -> None:
+            variable.upsert(ids, values)
+
+        return upsert
 
     growth_tf.warm(inserter("warm"), s.dim, s.batch)
     result = growth_tf.insert_all(inserter("grown"), keys, s.batch, s.dim)

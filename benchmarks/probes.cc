@@ -5,8 +5,8 @@
 //
 //   python benchmarks/native.py probes 10000000
 //
-// Prints a line of JSON for each kind. Counts by walking the buckets as a search
-// does (index.h): from the home on, while the bucket was passed.
+// Prints a line of JSON for each kind. Counts by walking the buckets as a
+// search does (index.h): from the home on, while the bucket was passed.
 
 #include <algorithm>
 #include <cstdint>
@@ -88,8 +88,7 @@ void Measure(const std::string& name, int64_t n,
       hit_sum / static_cast<double>(asked),
       static_cast<long long>(hits[hits.size() * 99 / 100]),
       static_cast<long long>(hits.back()),
-      miss_sum / static_cast<double>(asked),
-      static_cast<long long>(miss_most));
+      miss_sum / static_cast<double>(asked), static_cast<long long>(miss_most));
   std::fflush(stdout);
 }
 

@@ -8,7 +8,7 @@
 
 Any Python from 3.9 will do: the contestants run in environments of their own,
 which are made in .venv/ when they are first needed. Results go to
-benchmarks/results, those of --quick to build/bench/results.
+benchmarks/results and the README, those of --quick to build/bench/results.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ import environments
 import features
 import fit
 import growth
+import readme
 import report
+import scaling
 import tables
 from contest import Workers
 
 BENCHMARKS: dict[str, Callable[[report.Context], report.Report]] = {
     "lookup": lambda context: tables.run("lookup", context),
     "train": lambda context: tables.run("train", context),
+    "scaling": scaling.run,
     "fit": fit.run,
     "insert": growth.insert,
     "probes": growth.probes,
@@ -70,6 +73,8 @@ def main() -> int:
             report.write(done, context, command, folder)
             print(open(os.path.join(folder, name + ".md"), encoding="utf-8").read(), flush=True)
             workers.stop()  # the next starts with fresh processes
+    if not quick:
+        readme.write()
     return 0
 
 

@@ -23,7 +23,7 @@ OURS, OLD = "tf_embedding", "tf_embedding, TF 2.16"
 _INDEX = 24
 
 
-def _hash(spec: Spec) -> float:
+def hash_bytes(spec: Spec) -> float:
     return 1.3 * spec.keys * (spec.row_bytes + _INDEX) + 24 * spec.keys
 
 
@@ -38,7 +38,7 @@ def _tfra(spec: Spec) -> float:
     return spec.keys * (spec.dim * 4.0 + 8) * 2.9 * (1 + slots) + 8 * spec.keys
 
 
-_ours = Contestant(OURS, "tf", "tables_tf", "table", _hash)
+_ours = Contestant(OURS, "tf", "tables_tf", "table", hash_bytes)
 _variable = Contestant("tf.Variable", "tf", "tables_tf", "static", _static)
 _fbgemm = Contestant("FBGEMM", "fbgemm", "tables_fbgemm", "fbgemm", _static)
 _fbgemm_rowwise = dataclasses.replace(

@@ -61,7 +61,8 @@ class Table:
     def __init__(self, spec: Spec):
         keys = draws.keys(spec.keys)
         self._variable = variable = filled(spec, keys, "table")
-        self._batches = [tf.constant(keys[b]) for b in draws.batches(spec.keys, spec.batch, spec.zipf)]
+        batches = draws.batches(spec.keys, spec.batch, spec.zipf)
+        self._batches = [tf.constant(keys[batch]) for batch in batches]
         rule = RULES[spec.rule]
 
         def lookup(ids: tf.Tensor) -> tf.Tensor:

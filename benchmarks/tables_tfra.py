@@ -54,7 +54,8 @@ class Tfra:
         keys = draws.keys(spec.keys)
         Tfra._names += 1
         name = f"tfra_{Tfra._names}"
-        self._batches = [tf.constant(keys[b]) for b in draws.batches(spec.keys, spec.batch, spec.zipf)]
+        batches = draws.batches(spec.keys, spec.batch, spec.zipf)
+        self._batches = [tf.constant(keys[batch]) for batch in batches]
         if spec.work == "train":
             optimizer = _optimizer(spec.rule)
             layer = de.keras.layers.Embedding(

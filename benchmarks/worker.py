@@ -14,9 +14,9 @@ A request is a line of JSON on standard input, the answer one on standard output
     {"call": "experiment", "module": M, "name": N, "arguments": {...}}   a dictionary
 
 M is a file of this folder. Its CONTESTANTS maps a name to what makes, from a
-Spec, an object with run(i), which does the work on batch i. Its EXPERIMENTS maps
-a name to a function; VERSIONS() returns a dictionary. An answer has "value" or
-"error".
+Spec, an object with run(i), which does the work on batch i, and perhaps CYCLE, how
+many different batches there are. Its EXPERIMENTS maps a name to a function;
+VERSIONS() returns a dictionary. An answer has "value" or "error".
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from draws import BATCHES
 from spec import Spec
 
 
+def _cycle(contestant: Any) -> int:
+    return getattr(contestant, "CYCLE", BATCHES)
+
+
 class Worker:
     """The contestants of this process."""
 
@@ -45,18 +49,18 @@ class Worker:
 
     def open(self, id: str, module: str, name: str, spec: dict[str, Any]) -> None:
         contestant = importlib.import_module(module).CONTESTANTS[name](Spec(**spec))
-        for i in range(BATCHES):
+        for i in range(_cycle(contestant)):
             contestant.run(i)
         self._open[id] = contestant
 
     def turn(self, id: str, seconds: float) -> float:
-        run = self._open[id].run
+        run, cycle = self._open[id].run, _cycle(self._open[id])
         calls = 0
         start = time.perf_counter()
         while True:
-            for i in range(BATCHES):  # every turn has the same mix of batches
+            for i in range(cycle):  # every turn has the same mix of batches
                 run(i)
-            calls += BATCHES
+            calls += cycle
             elapsed = time.perf_counter() - start
             if elapsed >= seconds:
                 return elapsed / calls
