@@ -93,8 +93,9 @@ def pooled(context: Context) -> Report:
 def many(context: Context) -> Report:
     """26 and 200 small tables."""
     specs = []
-    for threads in (2,) if context.quick else (2, 1):
-        for tables_ in (26,) if context.quick else (26, 200):
+    short = context.quick or context.bars
+    for threads in (2,) if short else (2, 1):
+        for tables_ in (26,) if short else (26, 200):
             for ids in (256,) if context.quick else (128, 1024):
                 specs.append(
                     Spec(

@@ -44,9 +44,10 @@ def _insert_figures(done: dict[str, Any]) -> dict[str, float]:
 def insert(context: Context) -> Report:
     """New keys only, from an empty table."""
     keys = 300_000 if context.quick else 30_000_000
-    rounds = 1 if context.quick else 3
+    short = context.quick or context.bars
+    rounds = 1 if short else 3
     rows, csv_rows = [], []
-    for threads in (2,) if context.quick else (2, 1):
+    for threads in (2,) if short else (2, 1):
         spec = Spec("insert", keys=keys, threads=threads)
         runs: dict[str, list[dict[str, float]]] = {title: [] for title, *_ in _INSERT}
         notes = {title: environments.problem(e) for title, e, *_ in _INSERT}

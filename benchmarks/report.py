@@ -25,6 +25,7 @@ class Context:
     Attributes:
       workers: the contestants' processes.
       quick: small sizes, to see that everything works; the figures mean nothing.
+      bars: only the lines that bars.py reads.
       full: the whole grid.
       turns: of each contestant.
       seconds: that a turn lasts at least.
@@ -32,6 +33,7 @@ class Context:
 
     workers: Workers
     quick: bool
+    bars: bool
     full: bool
     turns: int
     seconds: float

@@ -4,11 +4,13 @@
 
     python benchmarks/run.py                  # all, the figures of the README
     python benchmarks/run.py lookup train     # some
+    python benchmarks/run.py --bars           # only what bars.py reads
     python benchmarks/run.py --quick          # small sizes: does everything work?
 
 Any Python from 3.9 will do: the contestants run in environments of their own,
 which are made in .venv/ when they are first needed. Results go to
-benchmarks/results and the README, those of --quick to build/bench/results.
+benchmarks/results and the README, those of --bars and --quick to
+build/bench/results.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import sys
 from typing import Callable
 
+import bars
 import environments
 import features
 import fit
@@ -46,8 +49,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="small sizes, few turns")
-    parser.add_argument("--full", action="store_true", help="every point of the grids: hours")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="small sizes, few turns")
+    size.add_argument("--bars", action="store_true", help="only the lines that bars.py reads")
+    size.add_argument("--full", action="store_true", help="every point of the grids: hours")
     parser.add_argument("--turns", type=int, help="of each contestant (default 9; quick: 2)")
     parser.add_argument("--no-install", action="store_true", help="the package as installed")
     arguments = parser.parse_args()
@@ -55,7 +60,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
     names = arguments.names or list(BENCHMARKS)
-    quick = arguments.quick
+    quick, only_bars = arguments.quick, arguments.bars
     scratch = os.path.join(environments.ROOT, "build", "bench")
     os.makedirs(scratch, exist_ok=True)
     for name in environments.ENVIRONMENTS:
@@ -63,18 +68,21 @@ def main() -> int:
     log = os.path.join(scratch, "workers.log")
     print(f"what the contestants print: {os.path.relpath(log)}", flush=True)
     command = " ".join(["python", "benchmarks/run.py", *sys.argv[1:]])
+    # Of a run that is not whole, the README would say less than there is.
+    folder = os.path.join(scratch, "results") if quick or only_bars else report.RESULTS
     with Workers(log) as workers:
         turns = arguments.turns or (2 if quick else 9)
-        context = report.Context(workers, quick, arguments.full, turns, 0.02 if quick else 0.2)
+        seconds = 0.02 if quick else 0.2
+        context = report.Context(workers, quick, only_bars, arguments.full, turns, seconds)
         for name in names:
             print(f"== {name}", flush=True)
             done = BENCHMARKS[name](context)
-            folder = os.path.join(scratch, "results") if quick else report.RESULTS
             report.write(done, context, command, folder)
             print(open(os.path.join(folder, name + ".md"), encoding="utf-8").read(), flush=True)
             workers.stop()  # the next starts with fresh processes
-    if not quick:
+    if folder == report.RESULTS:
         readme.write()
+    print(bars.table(bars.load(folder)))
     return 0
 
 

@@ -71,6 +71,9 @@ def grid(work: str, context: Context) -> Iterator[Spec]:
         if work == "train":
             yield dataclasses.replace(base, rule="adam", keys=100_000, batch=4096)
         return
+    if context.bars:
+        yield base
+        return
     rules = RULES if work == "train" else ("adagrad",)
     if context.full:
         for rule in rules:
