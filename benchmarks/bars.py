@@ -58,9 +58,7 @@ def _value(row: dict[str, str], field: str) -> float:
 BASE = {"keys": 1_000_000, "dim": 16, "batch": 65536, "zipf": 0.0, "threads": 2}
 
 
-def _peer(
-    benchmark: str, contestant: str
-) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+def _peer(benchmark: str, contestant: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
     def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
         row = _find(results[benchmark], contestant=contestant, rule="adagrad", **BASE)
         return {"": _value(row, "ratio_of_medians")}
@@ -127,9 +125,7 @@ def _many(results: Mapping[str, Rows]) -> Mapping[str, float]:
     ]
     if not rows:
         raise LookupError("no lines")
-    return {
-        f"{int(r['batch']) // 26:,} ids each": _value(r, "ratio_of_medians") for r in rows
-    }
+    return {f"{int(r['batch']) // 26:,} ids each": _value(r, "ratio_of_medians") for r in rows}
 
 
 BARS = (

@@ -35,6 +35,14 @@ ENVIRONMENTS = {
 }
 
 _problems: dict[str, str] = {}
+_versions: dict[str, str] = {}
+
+_PROBE = """
+import importlib.metadata, platform, {imports}
+names = {names!r}
+print("@@Python " + platform.python_version(), *(
+    name + " " + importlib.metadata.version(name) for name in names), sep=", ")
+"""
 
 
 def python(name: str) -> str:
@@ -45,6 +53,11 @@ def python(name: str) -> str:
 def problem(name: str) -> str:
     """Why an environment cannot be used; empty where it can."""
     return _problems.get(name, "")
+
+
+def versions(name: str) -> str:
+    """What an environment has, as it says itself; why it cannot be used, if so."""
+    return problem(name) or _versions[name]
 
 
 def _last_line(text: str) -> str:
@@ -67,7 +80,10 @@ def make(name: str, install: bool = True) -> None:
     if environment.with_package and (install or steps):
         steps.append([*pip, ROOT])
     env = dict(os.environ, TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3")
-    steps.append([python(name), "-c", f"import {environment.imports}"])
+    names = [requirement.split("==")[0] for requirement in environment.requirements]
+    names += ["tf-embedding"] if environment.with_package else []
+    probe = _PROBE.format(imports=environment.imports, names=names)
+    steps.append([python(name), "-c", probe])
     for step in steps:
         # Not in ROOT, where the package's own folder would be imported.
         done = subprocess.run(step, cwd=os.sep, env=env, text=True, capture_output=True)
@@ -75,5 +91,6 @@ def make(name: str, install: bool = True) -> None:
             _problems[name] = f"NOT INSTALLED: {_last_line(done.stderr)}"
             print(f"  {_problems[name]}", flush=True)
             return
+    _versions[name] = done.stdout.split("@@")[1].strip()
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(wanted)

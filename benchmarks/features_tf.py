@@ -15,8 +15,6 @@ from spec import Spec
 import tf_embedding as te
 from tf_embedding import inputs
 
-VERSIONS = tables_tf.VERSIONS
-
 
 def _weights(spec: Spec) -> np.ndarray:
     return np.random.default_rng(draws.SEED).random(spec.batch).astype(np.float32)
@@ -37,9 +35,7 @@ class _Pooled:
         self._batches = [_sparse(spec, batch) for batch in ids]
         weights = _sparse(spec, _weights(spec)) if spec.weighted else None
         self._call = tf.function(
-            lambda ids: tf.nn.embedding_lookup_sparse(
-                params, ids, weights, combiner=spec.combiner
-            )
+            lambda ids: tf.nn.embedding_lookup_sparse(params, ids, weights, combiner=spec.combiner)
         )
 
     def run(self, i: int) -> None:
@@ -57,9 +53,7 @@ def pooled_static(spec: Spec) -> _Pooled:
     return _Pooled(spec, tf.Variable(values), draws.batches(spec.keys, spec.batch, spec.zipf))
 
 
-def lookup_many(
-    variables: list[te.EmbeddingVariable], ids: list[tf.Tensor]
-) -> list[tf.Tensor]:
+def lookup_many(variables: list[te.EmbeddingVariable], ids: list[tf.Tensor]) -> list[tf.Tensor]:
     """The rows of ids [n] in each variable, in one op."""
     bags = [inputs.Bags(i, tf.range(tf.size(i, out_type=tf.int64) + 1), None) for i in ids]
     return te.nn.pooled_lookup(variables, bags, ["sum"] * len(bags))

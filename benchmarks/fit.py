@@ -76,9 +76,7 @@ def run(context: Context) -> Report:
                     line.append(f"**{result.note}**")
             line += [tables.ratio(results[a], results[b]) for a, b in _RATIOS]
             rows.append(line)
-            csv_rows += [
-                tables.csv_row(spec, t, results[t], results[TABLES]) for t in _NAMES
-            ]
+            csv_rows += [tables.csv_row(spec, t, results[t], results[TABLES]) for t in _NAMES]
     head = ["optimizer", "ids in all", "threads", *_NAMES, *(f"{a} / {b}" for a, b in _RATIOS)]
     return Report(
         "fit",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import draws
 import numpy as np
-import tables_tf  # sets TensorFlow's threads
+import tables_tf
 import tensorflow as tf
 from spec import Spec
 
@@ -18,10 +18,10 @@ import tf_embedding as te
 
 import keras  # isort: skip  (after TensorFlow)
 
+tables_tf.limit_threads()
+
 FIELDS = 26
 STEPS = 10  # in a call of fit
-
-VERSIONS = tables_tf.VERSIONS
 
 
 def _mlp(vectors: keras.KerasTensor) -> keras.KerasTensor:

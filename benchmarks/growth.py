@@ -125,8 +125,7 @@ def concurrent(context: Context) -> Report:
             )
         )
     figures = {
-        name: measure.summarize([run[name] * spec.batch / 1e6 for run in runs])
-        for name in runs[0]
+        name: measure.summarize([run[name] * spec.batch / 1e6 for run in runs]) for name in runs[0]
     }
     rows = [
         [what, measure.spread(figures[alone]), measure.spread(figures[beside])]

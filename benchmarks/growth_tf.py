@@ -17,7 +17,6 @@ from spec import Spec
 
 import tf_embedding as te
 
-VERSIONS = tables_tf.VERSIONS
 _PAGE = 4096
 
 

@@ -12,8 +12,6 @@ import tables_tfra
 import tensorflow as tf
 from spec import Spec
 
-VERSIONS = tables_tfra.VERSIONS
-
 
 def insert_tfra(spec: dict[str, Any]) -> dict[str, Any]:
     """Rows of a table that grows, by upsert, without slots."""
@@ -21,9 +19,7 @@ def insert_tfra(spec: dict[str, Any]) -> dict[str, Any]:
     keys = draws.keys(s.keys)
 
     def inserter(name: str) -> Any:
-        variable = tables_tfra.de.get_variable(
-            name, dim=s.dim, initializer=0.0, devices=["/CPU:0"]
-        )
+        variable = tables_tfra.de.get_variable(name, dim=s.dim, initializer=0.0, devices=["/CPU:0"])
 
         @tf.function
         def upsert(ids: tf.Tensor, values: tf.Tensor) -> None:

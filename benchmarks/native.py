@@ -22,9 +22,7 @@ _FOLDER = os.path.join(cxx.ROOT, "build", "bench")
 
 def _build(name: str, target: str, with_core: bool, options: list[str]) -> str:
     command = cxx.compiler() + cxx.core_flags() + ["-Wextra", "-I."]
-    sources = ["benchmarks/%s.cc" % name] + (
-        cxx.sources("cc/core/**/*.cc") if with_core else []
-    )
+    sources = ["benchmarks/%s.cc" % name] + (cxx.sources("cc/core/**/*.cc") if with_core else [])
     target = os.path.join(_FOLDER, target)
     with cxx.locked(_FOLDER):
         jobs = [cxx.Job(s, os.path.join(_FOLDER, s + ".o"), command) for s in sources]

@@ -86,9 +86,8 @@ def conditions(context: Context) -> list[str]:
         f"Machine: {_machine()}.",
         f"Commit: {_commit()}. Date: {datetime.date.today().isoformat()}.",
     ]
-    for name, environment in environments.ENVIRONMENTS.items():
-        problem = environments.problem(name)
-        lines.append(f"Environment {name}: {problem or ', '.join(environment.requirements)}.")
+    for name in environments.ENVIRONMENTS:
+        lines.append(f"Environment {name}: {environments.versions(name)}.")
     lines.append(
         f"Turns: {context.turns} of each contestant, alternating, {context.seconds:g} s or more "
         "each. Figures: median (lowest-highest)."

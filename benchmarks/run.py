@@ -10,7 +10,7 @@
 Any Python from 3.9 will do: the contestants run in environments of their own,
 which are made in .venv/ when they are first needed. Results go to
 benchmarks/results and the README, those of --bars and --quick to
-build/bench/results.
+build/bench/bars and build/bench/quick.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ def main() -> int:
     log = os.path.join(scratch, "workers.log")
     print(f"what the contestants print: {os.path.relpath(log)}", flush=True)
     command = " ".join(["python", "benchmarks/run.py", *sys.argv[1:]])
-    # Of a run that is not whole, the README would say less than there is.
-    folder = os.path.join(scratch, "results") if quick or only_bars else report.RESULTS
+    # From a run that is not whole, the README would say less than there is.
+    part = "quick" if quick else "bars" if only_bars else ""
+    folder = os.path.join(scratch, part) if part else report.RESULTS
     with Workers(log) as workers:
         turns = arguments.turns or (2 if quick else 9)
         seconds = 0.02 if quick else 0.2
@@ -80,7 +81,7 @@ def main() -> int:
             report.write(done, context, command, folder)
             print(open(os.path.join(folder, name + ".md"), encoding="utf-8").read(), flush=True)
             workers.stop()  # the next starts with fresh processes
-    if folder == report.RESULTS:
+    if not part:
         readme.write()
     print(bars.table(bars.load(folder)))
     return 0

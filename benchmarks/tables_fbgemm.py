@@ -9,10 +9,8 @@ ids are in range is off, which favours it.
 from __future__ import annotations
 
 import os
-import platform
 
 import draws
-import fbgemm_gpu
 import torch
 from fbgemm_gpu.split_embedding_configs import EmbOptimType
 from fbgemm_gpu.split_table_batched_embeddings_ops_common import (
@@ -36,14 +34,6 @@ _OPTIMIZERS = {
 }
 
 
-def VERSIONS() -> dict[str, str]:
-    return {
-        "torch": torch.__version__,
-        "fbgemm-gpu-cpu": getattr(fbgemm_gpu, "__version__", "unknown"),
-        "Python": platform.python_version(),
-    }
-
-
 class Fbgemm:
     """Lookups, pooled or bags of one, and training."""
 
@@ -59,9 +49,7 @@ class Fbgemm:
             bounds_check_mode=BoundsCheckMode.NONE,
         )
         self._module.init_embedding_weights_uniform(-0.05, 0.05)
-        self._batches = [
-            torch.from_numpy(b) for b in draws.batches(rows, spec.batch, spec.zipf)
-        ]
+        self._batches = [torch.from_numpy(b) for b in draws.batches(rows, spec.batch, spec.zipf)]
         self._offsets = torch.arange(0, spec.batch + 1, spec.bag)
         self._weights = torch.rand(spec.batch) if spec.weighted else None
         self._trains = spec.work == "train"

@@ -15,10 +15,6 @@ from spec import SLOTS, Spec
 _THREADS = int(os.environ.get("BENCH_THREADS", "1"))
 
 
-def VERSIONS() -> dict[str, str]:
-    return {}
-
-
 def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(native.library("floor"))
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -38,9 +34,7 @@ class Floor:
             raise ValueError(f"it has no {spec.rule}")
         self._library = _load()
         slots = SLOTS[spec.rule] * spec.dim
-        self._floor = self._library.FloorCreate(
-            spec.keys, spec.dim, slots, spec.batch, _THREADS
-        )
+        self._floor = self._library.FloorCreate(spec.keys, spec.dim, slots, spec.batch, _THREADS)
         self._batches = [
             np.ascontiguousarray(b) for b in draws.batches(spec.keys, spec.batch, spec.zipf)
         ]

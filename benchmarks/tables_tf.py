@@ -11,7 +11,6 @@ Adam and row-wise Adagrad; these are gathers and scatters of the rows in the bat
 from __future__ import annotations
 
 import os
-import platform
 from typing import Any, Callable
 
 import draws
@@ -20,10 +19,6 @@ import tensorflow as tf
 from spec import SLOTS, Spec
 
 import tf_embedding as te
-
-_THREADS = int(os.environ.get("BENCH_THREADS", "0"))
-tf.config.threading.set_intra_op_parallelism_threads(_THREADS)
-tf.config.threading.set_inter_op_parallelism_threads(_THREADS)
 
 RATE = 0.01
 _FILL = 1 << 18
@@ -36,12 +31,14 @@ RULES = {
 }
 
 
-def VERSIONS() -> dict[str, str]:
-    return {
-        "tf_embedding": te.__version__,
-        "TensorFlow": tf.__version__,
-        "Python": platform.python_version(),
-    }
+def limit_threads() -> None:
+    """TensorFlow's threads, to as many as the worker has. Before anything runs."""
+    threads = int(os.environ["BENCH_THREADS"])
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+limit_threads()
 
 
 def filled(spec: Spec, keys: np.ndarray, name: str) -> te.EmbeddingVariable:

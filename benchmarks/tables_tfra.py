@@ -23,14 +23,6 @@ de = tfra.dynamic_embedding
 _FILL = 1 << 18
 
 
-def VERSIONS() -> dict[str, str]:
-    return {
-        **tables_tf.VERSIONS(),
-        "tensorflow-recommenders-addons": tfra.__version__,
-        "tf_keras": tf_keras.__version__,
-    }
-
-
 def _optimizer(rule: str) -> tf_keras.optimizers.Optimizer:
     # The legacy ones: the others search the table once more for each slot.
     legacy = tf_keras.optimizers.legacy

@@ -6,7 +6,6 @@
 
 A request is a line of JSON on standard input, the answer one on standard output:
 
-    {"call": "versions", "module": M}                   what ran
     {"call": "open", "id": I, "module": M, "name": N, "spec": {...}}
                                                          makes a contestant, filled and warm
     {"call": "turn", "id": I, "seconds": S}              seconds a call, over S seconds or more
@@ -15,8 +14,8 @@ A request is a line of JSON on standard input, the answer one on standard output
 
 M is a file of this folder. Its CONTESTANTS maps a name to what makes, from a
 Spec, an object with run(i), which does the work on batch i, and perhaps CYCLE, how
-many different batches there are. Its EXPERIMENTS maps a name to a function;
-VERSIONS() returns a dictionary. An answer has "value" or "error".
+many different batches there are. Its EXPERIMENTS maps a name to a function. An
+answer has "value" or "error".
 """
 
 from __future__ import annotations
@@ -43,9 +42,6 @@ class Worker:
 
     def __init__(self) -> None:
         self._open: dict[str, Any] = {}
-
-    def versions(self, module: str) -> dict[str, str]:
-        return importlib.import_module(module).VERSIONS()
 
     def open(self, id: str, module: str, name: str, spec: dict[str, Any]) -> None:
         contestant = importlib.import_module(module).CONTESTANTS[name](Spec(**spec))
