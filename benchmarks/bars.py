@@ -28,6 +28,7 @@ class Bar:
     """One bar.
 
     Attributes:
+      benchmark: of run.py, that measures it.
       work: what is measured.
       says: the bar in words.
       limit: the least value that meets it; with at_most the greatest.
@@ -35,6 +36,7 @@ class Bar:
       at_most: which way it goes.
     """
 
+    benchmark: str
     work: str
     says: str
     limit: float
@@ -129,40 +131,51 @@ def _many(results: Mapping[str, Rows]) -> Mapping[str, float]:
 
 
 BARS = (
-    Bar("lookup", ">= 1.1x FBGEMM's static lookup", 1.1, _peer("lookup", "FBGEMM")),
-    Bar("lookup", ">= 1.7x tf.Variable", 1.7, _peer("lookup", "tf.Variable")),
-    Bar("lookup", ">= 10x TFRA's table", 10, _peer("lookup", "TFRA")),
+    Bar("lookup", "lookup", ">= 1.1x FBGEMM's static lookup", 1.1, _peer("lookup", "FBGEMM")),
+    Bar("lookup", "lookup", ">= 1.7x tf.Variable", 1.7, _peer("lookup", "tf.Variable")),
+    Bar("lookup", "lookup", ">= 10x TFRA's table", 10, _peer("lookup", "TFRA")),
     Bar(
+        "train",
         "lookup + gradient + Adagrad",
         ">= 1.3x FBGEMM's row-wise Adagrad",
         1.3,
         _peer("train", "FBGEMM, row-wise"),
     ),
-    Bar("lookup + gradient + Adagrad", ">= 3.5x tf.Variable", 3.5, _peer("train", "tf.Variable")),
-    Bar("lookup + gradient + Adagrad", ">= 15x TFRA's layer", 15, _peer("train", "TFRA")),
-    Bar("FTRL, Adam", ">= 0.7x Adagrad's rate", 0.7, _scaling("ftrl", "adam")),
-    Bar("3e7 keys", ">= 0.6x of 1e6 keys", 0.6, _scaling("lookup_keys", "train_keys")),
-    Bar("fit, 1e6 ids", ">= 3x keras.layers.Embedding", 3, _fit(fit.STOCK)),
-    Bar("fit", "1e5 to 1e7 ids within 1.3x", 1.3, _fit_sizes, at_most=True),
-    Bar("fit, 1e6 ids", ">= 0.7x of the dense part alone", 0.7, _fit(fit.DENSE)),
-    Bar("insert 3e7 keys", ">= 10 M rows/s", 10, _insert("rate")),
     Bar(
+        "train",
+        "lookup + gradient + Adagrad",
+        ">= 3.5x tf.Variable",
+        3.5,
+        _peer("train", "tf.Variable"),
+    ),
+    Bar("train", "lookup + gradient + Adagrad", ">= 15x TFRA's layer", 15, _peer("train", "TFRA")),
+    Bar("scaling", "FTRL, Adam", ">= 0.7x Adagrad's rate", 0.7, _scaling("ftrl", "adam")),
+    Bar("scaling", "3e7 keys", ">= 0.6x of 1e6 keys", 0.6, _scaling("lookup_keys", "train_keys")),
+    Bar("fit", "fit, 1e6 ids", ">= 3x keras.layers.Embedding", 3, _fit(fit.STOCK)),
+    Bar("fit", "fit", "1e5 to 1e7 ids within 1.3x", 1.3, _fit_sizes, at_most=True),
+    Bar("fit", "fit, 1e6 ids", ">= 0.7x of the dense part alone", 0.7, _fit(fit.DENSE)),
+    Bar("insert", "insert 3e7 keys", ">= 10 M rows/s", 10, _insert("rate")),
+    Bar(
+        "insert",
         "insert 3e7 keys",
         "longest batch <= 10x the median",
         10,
         _insert("longest_over_median"),
         at_most=True,
     ),
-    Bar("memory, 3e7 keys", "<= 16 bytes a key beyond the row", 16, _memory, at_most=True),
     Bar(
+        "insert", "memory, 3e7 keys", "<= 16 bytes a key beyond the row", 16, _memory, at_most=True
+    ),
+    Bar(
+        "insert",
         "memory, growth to 3e7 keys",
         "peak <= 1.3x the end",
         1.3,
         _insert("peak_over_end"),
         at_most=True,
     ),
-    Bar("2 threads", ">= 1.8x one", 1.8, _scaling("lookup_threads", "train_threads")),
-    Bar("26 tables at once", ">= 2x one by one", 2, _many),
+    Bar("scaling", "2 threads", ">= 1.8x one", 1.8, _scaling("lookup_threads", "train_threads")),
+    Bar("many", "26 tables at once", ">= 2x one by one", 2, _many),
 )
 
 
@@ -183,8 +196,8 @@ def table(results: Mapping[str, Rows]) -> str:
     rows = []
     for bar in BARS:
         text, meets = judge(bar, results)
-        rows.append([bar.work, bar.says, text, words[meets]])
-    return measure.markdown(["work", "bar", "measured", ""], rows)
+        rows.append([bar.work, bar.says, text, words[meets], f"`run.py {bar.benchmark}`"])
+    return measure.markdown(["work", "bar", "measured", "", "command"], rows)
 
 
 def load(folder: str = RESULTS) -> dict[str, Rows]:

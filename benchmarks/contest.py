@@ -137,9 +137,8 @@ def compete(
 ) -> dict[str, Result]:
     """Opens all contestants, lets them take turns, closes them.
 
-    Whoever would not fit into three quarters of the memory that is available
-    beside those before it is left out, and the result says so. So does that of
-    one that fails.
+    Whoever would not fit into 85 % of the memory that is available, beside those
+    before it, is left out, and the result says so. So does that of one that fails.
 
     Args:
       workers: where the processes are.
@@ -153,7 +152,7 @@ def compete(
       By title.
     """
     results = {c.title: Result([]) for c in contestants}
-    budget = available_bytes() * 0.75
+    budget = available_bytes() * 0.85
     ready = []
     for contestant in contestants:
         result = results[contestant.title]

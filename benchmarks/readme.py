@@ -16,6 +16,7 @@ from typing import Iterable, Mapping
 
 import bars
 import environments
+import fit
 import measure
 
 MARKER = "speed-figures"
@@ -51,25 +52,30 @@ def summary(results: Mapping[str, bars.Rows]) -> str:
     return measure.markdown(["M rows/s", "command", *columns], rows)
 
 
+def _what(name: str, row: Mapping[str, str]) -> str:
+    """A line of a table, in words."""
+    parts = [name] + ([row["rule"]] if name in ("train", "fit") else [])
+    parts += [f"{measure.count(int(row['keys']))} keys", f"dim {row['dim']}"]
+    parts += [f"batch {measure.count(int(row['batch']))}"]
+    parts += [f"Zipf {row['zipf']}"] if float(row["zipf"]) else []
+    parts += [f"bags of {row['bag']}, {row['combiner']}"] if name == "pooled" else []
+    parts += ["weights"] if row["weighted"] == "True" else []
+    parts += [f"{row['tables']} tables"] if name == "many" else []
+    parts += [f"threads {row['threads']}"]
+    return ", ".join(parts)
+
+
 def losses(results: Mapping[str, bars.Rows]) -> list[str]:
-    """Lines where a peer is faster: what, who, and the ratio."""
-    found = []
-    for name in ("lookup", "train", "pooled", "many"):
+    """Lines where a peer is faster: what, our rate over the peer's, and who."""
+    text = []
+    for name in ("lookup", "train", "pooled", "many", "fit"):
         for row in results.get(name, []):
             ratio = float(row.get("ratio_of_medians") or "inf")
-            if ratio < 1 and row["contestant"] != "floor":
-                found.append((name, row, ratio))
-    text = []
-    for name, row, ratio in found:
-        what = [name] + ([row["rule"]] if name == "train" else [])
-        what += [f"{measure.count(int(row['keys']))} keys", f"dim {row['dim']}"]
-        what += [f"batch {measure.count(int(row['batch']))}"]
-        what += [f"Zipf {row['zipf']}"] if float(row["zipf"]) else []
-        what += [f"bags of {row['bag']}, {row['combiner']}"] if name == "pooled" else []
-        what += ["weights"] if row["weighted"] == "True" else []
-        what += [f"{row['tables']} tables"] if name == "many" else []
-        what += [f"threads {row['threads']}"]
-        text.append(f"- {', '.join(what)}: {measure.number(ratio)}x {row['contestant']}")
+            limit = row["contestant"] in ("floor", fit.DENSE)
+            ours = row["contestant"].startswith("te ")
+            if ratio < 1 and not limit and not ours:
+                rounded = measure.number(ratio)
+                text.append(f"- {_what(name, row)}: {rounded}x {row['contestant']}")
     return text
 
 

@@ -19,34 +19,34 @@ from spec import SLOTS, Spec
 RULES = ("adagrad", "rowwise_adagrad", "ftrl", "adam")
 OURS, OLD = "tf_embedding", "tf_embedding, TF 2.16"
 
-# What each holds for a row beyond its values; and a hash table while it grows.
-_INDEX = 24
+# Bytes of a table. Rows of a hash table: index, frequency, version, and room to grow.
 
 
 def hash_bytes(spec: Spec) -> float:
-    return 1.3 * spec.keys * (spec.row_bytes + _INDEX) + 24 * spec.keys
+    """Of an embedding variable, and of the keys that it was filled from."""
+    return spec.keys * (1.15 * (spec.row_bytes + 24) + 8)
 
 
-def _static(spec: Spec) -> float:
+def _static_bytes(spec: Spec) -> float:
     slots = SLOTS[spec.rule] if spec.work == "train" else 0
-    return spec.keys * spec.dim * 4.0 * (1 + slots) + 8 * spec.keys
+    return spec.keys * spec.dim * 4.0 * (1 + slots)
 
 
-def _tfra(spec: Spec) -> float:
+def _tfra_bytes(spec: Spec) -> float:
     # A table for the rows and one for each slot, up to 2.9 times their values as it doubles.
     slots = SLOTS[spec.rule] if spec.work == "train" else 0
-    return spec.keys * (spec.dim * 4.0 + 8) * 2.9 * (1 + slots) + 8 * spec.keys
+    return spec.keys * ((spec.dim * 4.0 + 8) * 2.9 * (1 + slots) + 8)
 
 
 _ours = Contestant(OURS, "tf", "tables_tf", "table", hash_bytes)
-_variable = Contestant("tf.Variable", "tf", "tables_tf", "static", _static)
-_fbgemm = Contestant("FBGEMM", "fbgemm", "tables_fbgemm", "fbgemm", _static)
+_variable = Contestant("tf.Variable", "tf", "tables_tf", "static", _static_bytes)
+_fbgemm = Contestant("FBGEMM", "fbgemm", "tables_fbgemm", "fbgemm", _static_bytes)
 _fbgemm_rowwise = dataclasses.replace(
     _fbgemm, title="FBGEMM, row-wise", changes={"rule": "rowwise_adagrad"}
 )
 _floor = Contestant("floor", "tf", "tables_floor", "floor", lambda s: s.keys * s.row_bytes)
 _old = dataclasses.replace(_ours, title=OLD, environment="tfra")
-_tfra_table = Contestant("TFRA", "tfra", "tables_tfra", "tfra", _tfra)
+_tfra_table = Contestant("TFRA", "tfra", "tables_tfra", "tfra", _tfra_bytes)
 
 
 def contests(spec: Spec) -> list[list[Contestant]]:

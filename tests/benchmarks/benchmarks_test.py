@@ -140,7 +140,7 @@ def test_contestants_take_turns_and_failures_are_said(monkeypatch):
     assert found["slow"].rates == [200.0, 200.0]
     assert found["fast"].rates == [400.0, 400.0]
     assert found["broken"] == contest.Result([], "failed: no such thing")
-    assert found["big"] == contest.Result([], "left out: needs 2.0 GB, 1.0 GB are free")
+    assert found["big"] == contest.Result([], "left out: needs 2.0 GB, 1.4 GB are free")
     turns = [id for call, id in workers.log if call == "turn"]
     assert turns == ["slow", "fast"] * 3  # one turn each to warm up
     assert [id for call, id in workers.log if call == "close"] == ["slow", "fast"]
