@@ -178,17 +178,16 @@ class EmbeddingTable {
   EmbeddingTable(int dim, int log2_shards,
                  std::shared_ptr<const Initializer> initializer);
 
-  // Calls body(shard, positions, count) for every shard that has keys, with
-  // the shard's lock held by a writer.
-  template <class Body>
+  // Calls body(shard, share, scratch) for every shard that has keys, with the
+  // shard's lock held by a writer. A thread makes one Scratch for all of its
+  // shares.
+  template <class Scratch, class Body>
   Status ForEachShare(const int64_t* keys, int64_t n, Executor* executor,
                       const Body& body);
 
   // The share of one shard in Apply.
   struct Update;
-  void InitRow(const Update& update, int64_t key, float* record) const;
-  void ApplyShare(const Update& update, int shard_number,
-                  const uint32_t* positions, int64_t count);
+  class ShareUpdate;
 
   // The methods below need layout_lock_ as stated.
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
