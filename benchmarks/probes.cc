@@ -62,7 +62,7 @@ void Measure(const std::string& name, int64_t n,
   for (int64_t i = 0; i < n; ++i) {
     const uint64_t hash = MixKey(key(i));
     if (index.size() > 0 && index.FindRow(hash, key(i)) != kNoRow) continue;
-    index.ReserveOne();
+    index.Reserve(1);
     index.Insert(hash, key(i), static_cast<uint32_t>(size++));
   }
   std::vector<int64_t> hits;
