@@ -17,6 +17,7 @@ import contest  # noqa: E402
 import draws  # noqa: E402
 import measure  # noqa: E402
 import readme  # noqa: E402
+import tables  # noqa: E402
 from spec import Spec  # noqa: E402
 
 
@@ -144,6 +145,16 @@ def test_contestants_take_turns_and_failures_are_said(monkeypatch):
     turns = [id for call, id in workers.log if call == "turn"]
     assert turns == ["slow", "fast"] * 3  # one turn each to warm up
     assert [id for call, id in workers.log if call == "close"] == ["slow", "fast"]
+
+
+def test_an_environment_that_is_missing_is_said(monkeypatch):
+    monkeypatch.setitem(contest.environments._problems, "fbgemm", "NOT INSTALLED: no wheel")
+    workers = FakeWorkers()
+    peer = contest.Contestant("FBGEMM", "fbgemm", "module", "name", lambda spec: 0.0)
+    found = contest.compete(workers, [peer], Spec("lookup"), turns=1, seconds=0.1)
+    assert found["FBGEMM"] == contest.Result([], "NOT INSTALLED: no wheel")
+    assert tables.cells(found["FBGEMM"]) == "**NOT INSTALLED: no wheel**"
+    assert workers.log == []
 
 
 def peers(**ratios):
