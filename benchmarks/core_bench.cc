@@ -199,9 +199,13 @@ class Bench {
       }
       splits.push_back(flags_.batch);
       Turns(work, [&](const int64_t* keys) {
-        Check(table_->LookupPooled(
-            keys, splits.data(), static_cast<int64_t>(splits.size()) - 1,
-            nullptr, PoolSpec(), out_.data(), nullptr, &threads_));
+        PooledRequest request;
+        request.table = table_.get();
+        request.keys = keys;
+        request.splits = splits.data();
+        request.num_bags = static_cast<int64_t>(splits.size()) - 1;
+        request.out = out_.data();
+        Check(EmbeddingTable::LookupPooled(&request, 1, &threads_));
       });
     } else {
       Die("no work " + work);
