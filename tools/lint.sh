@@ -10,7 +10,7 @@ venv=.venv/lint
 [ -x $venv/bin/pip ] || "${PYTHON:-python3}" -m venv $venv
 $venv/bin/pip install --quiet --disable-pip-version-check -r tools/lint_requirements.txt
 
-mapfile -t sources < <(find cc tests/cc -name '*.h' -o -name '*.cc' -o -name '*.inc' \
+mapfile -t sources < <(find cc tests/cc benchmarks -name '*.h' -o -name '*.cc' -o -name '*.inc' \
   -o -name '*.cu' -o -name '*.cuh' | sort)
 if [ "${1:-}" = --fix ]; then
   $venv/bin/clang-format -i "${sources[@]}"

@@ -1,0 +1,214 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the results are held against: each bar, what was measured, met or missed.
+
+    python benchmarks/bars.py
+
+Reads the CSV files of the last runs. Unless a line says otherwise: dim 16, batches
+of 65,536 uniform ids, 1e6 keys, 2 threads; ratios are of medians in alternating
+turns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Callable, Mapping, Optional
+
+import fit
+import measure
+from report import RESULTS
+
+Rows = list[dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """One bar.
+
+    Attributes:
+      benchmark: of run.py, that measures it.
+      work: what is measured.
+      says: the bar in words.
+      limit: the least value that meets it; with at_most the greatest.
+      measured: from the results by name, values of which all must meet it.
+      at_most: which way it goes.
+    """
+
+    benchmark: str
+    work: str
+    says: str
+    limit: float
+    measured: Callable[[Mapping[str, Rows]], Mapping[str, float]]
+    at_most: bool = False
+
+
+def _find(rows: Rows, **wanted: object) -> dict[str, str]:
+    found = [r for r in rows if all(r.get(k) == str(v) for k, v in wanted.items())]
+    if len(found) != 1:
+        raise LookupError("no such line in the results")
+    return found[0]
+
+
+def _value(row: dict[str, str], field: str) -> float:
+    if not row.get(field):
+        raise LookupError(row.get("note") or f"no {field}")
+    return float(row[field])
+
+
+BASE = {"keys": 1_000_000, "dim": 16, "batch": 65536, "zipf": 0.0, "threads": 2}
+
+
+def _peer(benchmark: str, contestant: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+    def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
+        row = _find(results[benchmark], contestant=contestant, rule="adagrad", **BASE)
+        return {"": _value(row, "ratio_of_medians")}
+
+    return measured
+
+
+def _scaling(*names: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+    def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
+        rows = [_find(results["scaling"], name=name) for name in names]
+        return {r["title"].split(" / ")[0]: _value(r, "ratio_of_medians") for r in rows}
+
+    return measured
+
+
+def _fit_rate(results: Mapping[str, Rows], title: str, rule: str, keys: int) -> float:
+    return _value(_find(results["fit"], contestant=title, rule=rule, keys=keys), "median")
+
+
+_RULES = ("adagrad", "ftrl", "adam")
+
+
+def _fit(peer: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+    def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
+        return {
+            rule: _fit_rate(results, fit.TABLES, rule, 1_000_000)
+            / _fit_rate(results, peer, rule, 1_000_000)
+            for rule in _RULES
+        }
+
+    return measured
+
+
+def _fit_sizes(results: Mapping[str, Rows]) -> Mapping[str, float]:
+    sizes = (100_000, 1_000_000, 10_000_000)
+    found = {}
+    for rule in _RULES:
+        rates = [_fit_rate(results, fit.TABLES, rule, keys) for keys in sizes]
+        found[rule] = max(rates) / min(rates)
+    return found
+
+
+def _insert(field: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+    def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
+        row = _find(results["insert"], contestant="tf_embedding", threads=2)
+        return {"": _value(row, field)}
+
+    return measured
+
+
+def _memory(results: Mapping[str, Rows]) -> Mapping[str, float]:
+    row = _find(results["insert"], contestant="tf_embedding", threads=2)
+    return {
+        "memory_usage()": _value(row, "counted_beyond_row"),
+        "resident": _value(row, "resident_beyond_row"),
+    }
+
+
+def _many(results: Mapping[str, Rows]) -> Mapping[str, float]:
+    rows = [
+        r
+        for r in results["many"]
+        if (r["contestant"], r["tables"], r["threads"]) == ("one by one", "26", "2")
+    ]
+    if not rows:
+        raise LookupError("no lines")
+    return {f"{int(r['batch']) // 26:,} ids each": _value(r, "ratio_of_medians") for r in rows}
+
+
+BARS = (
+    Bar("lookup", "lookup", ">= 1.1x FBGEMM's static lookup", 1.1, _peer("lookup", "FBGEMM")),
+    Bar("lookup", "lookup", ">= 1.7x tf.Variable", 1.7, _peer("lookup", "tf.Variable")),
+    Bar("lookup", "lookup", ">= 10x TFRA's table", 10, _peer("lookup", "TFRA")),
+    Bar(
+        "train",
+        "lookup + gradient + Adagrad",
+        ">= 1.3x FBGEMM's row-wise Adagrad",
+        1.3,
+        _peer("train", "FBGEMM, row-wise"),
+    ),
+    Bar(
+        "train",
+        "lookup + gradient + Adagrad",
+        ">= 3.5x tf.Variable",
+        3.5,
+        _peer("train", "tf.Variable"),
+    ),
+    Bar("train", "lookup + gradient + Adagrad", ">= 15x TFRA's layer", 15, _peer("train", "TFRA")),
+    Bar("scaling", "FTRL, Adam", ">= 0.7x Adagrad's rate", 0.7, _scaling("ftrl", "adam")),
+    Bar("scaling", "3e7 keys", ">= 0.6x of 1e6 keys", 0.6, _scaling("lookup_keys", "train_keys")),
+    Bar("fit", "fit, 1e6 ids", ">= 3x keras.layers.Embedding", 3, _fit(fit.STOCK)),
+    Bar("fit", "fit", "1e5 to 1e7 ids within 1.3x", 1.3, _fit_sizes, at_most=True),
+    Bar("fit", "fit, 1e6 ids", ">= 0.7x of the dense part alone", 0.7, _fit(fit.DENSE)),
+    Bar("insert", "insert 3e7 keys", ">= 10 M rows/s", 10, _insert("rate")),
+    Bar(
+        "insert",
+        "insert 3e7 keys",
+        "longest batch <= 10x the median",
+        10,
+        _insert("longest_over_median"),
+        at_most=True,
+    ),
+    Bar(
+        "insert", "memory, 3e7 keys", "<= 16 bytes a key beyond the row", 16, _memory, at_most=True
+    ),
+    Bar(
+        "insert",
+        "memory, growth to 3e7 keys",
+        "peak <= 1.3x the end",
+        1.3,
+        _insert("peak_over_end"),
+        at_most=True,
+    ),
+    Bar("scaling", "2 threads", ">= 1.8x one", 1.8, _scaling("lookup_threads", "train_threads")),
+    Bar("many", "26 tables at once", ">= 2x one by one", 2, _many),
+)
+
+
+def judge(bar: Bar, results: Mapping[str, Rows]) -> tuple[str, Optional[bool]]:
+    """What was measured, as text, and whether the bar is met; None where it was not measured."""
+    try:
+        values = bar.measured(results)
+    except (LookupError, KeyError) as error:
+        return f"not measured ({str(error.args[0])})", None
+    text = ", ".join(f"{name} {measure.number(v)}".strip() for name, v in values.items())
+    meets = [v <= bar.limit if bar.at_most else v >= bar.limit for v in values.values()]
+    return text, all(meets)
+
+
+def table(results: Mapping[str, Rows]) -> str:
+    """All bars as a Markdown table."""
+    words = {True: "met", False: "**missed**", None: "**not measured**"}
+    rows = []
+    for bar in BARS:
+        text, meets = judge(bar, results)
+        rows.append([bar.work, bar.says, text, words[meets], f"`run.py {bar.benchmark}`"])
+    return measure.markdown(["work", "bar", "measured", "", "command"], rows)
+
+
+def load(folder: str = RESULTS) -> dict[str, Rows]:
+    """All CSV files of a folder, by name."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return {
+        name[: -len(".csv")]: measure.read_csv(os.path.join(folder, name))
+        for name in names
+        if name.endswith(".csv")
+    }
+
+
+if __name__ == "__main__":
+    print(table(load(*sys.argv[1:2])))

@@ -1,0 +1,96 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Contestants of "pooled" and "many" in TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import draws
+import numpy as np
+import tables_tf
+import tensorflow as tf
+from spec import Spec
+
+import tf_embedding as te
+from tf_embedding import inputs
+
+
+def _weights(spec: Spec) -> np.ndarray:
+    return np.random.default_rng(draws.SEED).random(spec.batch).astype(np.float32)
+
+
+def _sparse(spec: Spec, values: np.ndarray) -> tf.SparseTensor:
+    """Values [batch] as bags of spec.bag each."""
+    bags = spec.batch // spec.bag
+    at = np.stack(np.divmod(np.arange(spec.batch), spec.bag), axis=1)
+    return tf.SparseTensor(at, values, [bags, spec.bag])
+
+
+class _Pooled:
+    """tf.nn.embedding_lookup_sparse, stock; `params` and the ids are the contestants'."""
+
+    def __init__(self, spec: Spec, params: tf.Variable, ids: list[np.ndarray]):
+        self._params = params
+        self._batches = [_sparse(spec, batch) for batch in ids]
+        weights = _sparse(spec, _weights(spec)) if spec.weighted else None
+        self._call = tf.function(
+            lambda ids: tf.nn.embedding_lookup_sparse(params, ids, weights, combiner=spec.combiner)
+        )
+
+    def run(self, i: int) -> None:
+        self._call(self._batches[i])
+
+
+def pooled_table(spec: Spec) -> _Pooled:
+    keys = draws.keys(spec.keys)
+    table = tables_tf.filled(spec, keys, "pooled")
+    return _Pooled(spec, table, [keys[b] for b in draws.batches(spec.keys, spec.batch, spec.zipf)])
+
+
+def pooled_static(spec: Spec) -> _Pooled:
+    values = tf.random.uniform([spec.keys, spec.dim], -0.05, 0.05, seed=1)
+    return _Pooled(spec, tf.Variable(values), draws.batches(spec.keys, spec.batch, spec.zipf))
+
+
+def lookup_many(variables: list[te.EmbeddingVariable], ids: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The rows of ids [n] in each variable, in one op."""
+    bags = [inputs.Bags(i, tf.range(tf.size(i, out_type=tf.int64) + 1), None) for i in ids]
+    return te.nn.pooled_lookup(variables, bags, ["sum"] * len(bags))
+
+
+def lookup_each(variables: list[tf.Variable], ids: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The same, one by one."""
+    return [tf.nn.embedding_lookup(v, i) for v, i in zip(variables, ids)]
+
+
+class _Many:
+    """spec.tables tables of equal size; each gets its part of the batch."""
+
+    def __init__(self, spec: Spec, dynamic: bool, lookup: Callable[..., list[tf.Tensor]]):
+        rows, batch = spec.keys // spec.tables, spec.batch // spec.tables
+        keys = draws.keys(rows)
+        self._variables: list[tf.Variable] = []
+        for t in range(spec.tables):
+            if dynamic:
+                self._variables.append(tables_tf.filled(spec, keys, f"many_{t}"))
+            else:
+                values = tf.random.uniform([rows, spec.dim], -0.05, 0.05, seed=1)
+                self._variables.append(tf.Variable(values))
+        numbers = draws.batches(rows, batch * spec.tables, spec.zipf)
+        ids = [np.split(keys[b] if dynamic else b, spec.tables) for b in numbers]
+        self._batches = [[tf.constant(i) for i in parts] for parts in ids]
+        variables = self._variables
+        self._call = tf.function(lambda *ids: lookup(variables, list(ids)))
+
+    def run(self, i: int) -> None:
+        self._call(*self._batches[i])
+
+
+CONTESTANTS: dict[str, Callable[[Spec], object]] = {
+    "pooled_table": pooled_table,
+    "pooled_static": pooled_static,
+    "many_at_once": lambda spec: _Many(spec, True, lookup_many),
+    "many_each": lambda spec: _Many(spec, True, lookup_each),
+    "many_static": lambda spec: _Many(spec, False, lookup_each),
+}

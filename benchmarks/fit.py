@@ -1,0 +1,89 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Benchmark "fit": a Keras model trained by model.fit."""
+
+from __future__ import annotations
+
+import measure
+import tables
+from contest import Contestant, compete
+from report import Context, Report, Section
+from spec import Spec
+
+# Steps in a call; as in fit_tf.py, which the driver cannot import.
+STEPS = 10
+FIELDS = 26
+
+TABLES = "te EmbeddingTables"
+STOCK = "keras Embedding x 26"
+DENSE = "dense part alone"
+_NAMES = {
+    TABLES: "tables",
+    "te Embedding x 26": "layers",
+    STOCK: "stock_layers",
+    "te Embedding, one": "one_layer",
+    "keras Embedding, one": "stock_one_layer",
+    DENSE: "dense",
+}
+
+
+def _memory(spec: Spec) -> float:
+    # A row and two slots, once more while a dense update is computed.
+    return spec.keys * spec.dim * 4.0 * 4
+
+
+def _dense_memory(spec: Spec) -> float:
+    return STEPS * spec.batch * FIELDS * spec.dim * 4.0 * 2
+
+
+CONTESTANTS = [
+    Contestant(title, "tf", "fit_tf", name, _dense_memory if title == DENSE else _memory)
+    for title, name in _NAMES.items()
+]
+_RATIOS = (
+    (TABLES, STOCK),
+    ("te Embedding x 26", STOCK),
+    ("te Embedding, one", "keras Embedding, one"),
+    (TABLES, DENSE),
+)
+
+
+def run(context: Context) -> Report:
+    """Adagrad, FTRL and Adam over three sizes."""
+    rules = ("adagrad",) if context.quick else ("adagrad", "ftrl", "adam")
+    sizes = (26_000,) if context.quick else (100_000, 1_000_000, 10_000_000)
+    batch = 512 if context.quick else 4096
+    rows, csv_rows = [], []
+    for rule in rules:
+        for keys in sizes:
+            spec = Spec("fit", rule, keys=keys, batch=batch)
+            context.progress(f"{spec}")
+            results = compete(
+                context.workers,
+                CONTESTANTS,
+                spec,
+                min(context.turns, 5),
+                context.seconds,
+                units=STEPS * batch,
+            )
+            line = [rule, measure.count(keys), str(spec.threads)]
+            for title in _NAMES:
+                result = results[title]
+                if result.rates:
+                    thousands = [rate / 1e3 for rate in result.rates]
+                    line.append(measure.spread(measure.summarize(thousands)))
+                else:
+                    line.append(f"**{result.note}**")
+            line += [tables.ratio(results[a], results[b]) for a, b in _RATIOS]
+            rows.append(line)
+            csv_rows += [tables.csv_row(spec, t, results[t], results[TABLES]) for t in _NAMES]
+    head = ["optimizer", "ids in all", "threads", *_NAMES, *(f"{a} / {b}" for a, b in _RATIOS)]
+    return Report(
+        "fit",
+        "model.fit, thousands of examples/s",
+        f"{FIELDS} features of dim 16, batches of {batch:,}, an MLP of 64, 32 and 1 units. A table "
+        f"for each feature, or one for all. The dense part alone is fed with vectors: no model "
+        "can be faster. Keras' layers are compiled as Keras chooses (jit_compile='auto').",
+        [Section("", head, rows)],
+        csv_rows,
+    )

@@ -1,0 +1,53 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the memory allows: floor.cc, rows by number, without a framework."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+import draws
+import native
+import numpy as np
+from spec import SLOTS, Spec
+
+_THREADS = int(os.environ.get("BENCH_THREADS", "1"))
+
+
+def _load() -> ctypes.CDLL:
+    library = ctypes.CDLL(native.library("floor"))
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    library.FloorCreate.restype = pointer
+    library.FloorCreate.argtypes = [integer, integer, integer, integer, integer]
+    library.FloorCopy.argtypes = [pointer, pointer, integer]
+    library.FloorUpdate.argtypes = [pointer, pointer, integer]
+    library.FloorDestroy.argtypes = [pointer]
+    return library
+
+
+class Floor:
+    """Copies rows by prefetch; "train" also runs Adagrad on them, duplicates and all."""
+
+    def __init__(self, spec: Spec):
+        if spec.rule != "adagrad":
+            raise ValueError(f"it has no {spec.rule}")
+        self._library = _load()
+        slots = SLOTS[spec.rule] * spec.dim
+        self._floor = self._library.FloorCreate(spec.keys, spec.dim, slots, spec.batch, _THREADS)
+        self._batches = [
+            np.ascontiguousarray(b) for b in draws.batches(spec.keys, spec.batch, spec.zipf)
+        ]
+        trains = spec.work == "train"
+        self._call = self._library.FloorUpdate if trains else self._library.FloorCopy
+
+    def run(self, i: int) -> None:
+        batch = self._batches[i]
+        self._call(self._floor, batch.ctypes.data, len(batch))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_floor"):
+            self._library.FloorDestroy(self._floor)
+
+
+CONTESTANTS = {"floor": Floor}
