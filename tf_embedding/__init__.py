@@ -32,6 +32,7 @@ from tf_embedding.config import FeatureConfig, TableConfig
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
+    from tf_embedding import feature_column as feature_column
     from tf_embedding.keras3 import layers as layers
     from tf_embedding.keras3 import optimizers as optimizers
 
@@ -41,6 +42,7 @@ __all__ = [
     "Rows",
     "TableConfig",
     "config",
+    "feature_column",
     "hashing",
     "initializers",
     "inputs",
@@ -51,9 +53,12 @@ __all__ = [
 ]
 
 _KERAS_MODULES = ("layers", "optimizers")
+_LAZY_MODULES = ("feature_column",)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"tf_embedding.{name}")
     if name not in _KERAS_MODULES:
         raise AttributeError(f"module 'tf_embedding' has no attribute {name!r}")
     from tf_embedding import _keras_version
@@ -63,4 +68,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_KERAS_MODULES])
+    return sorted([*globals(), *_KERAS_MODULES, *_LAZY_MODULES])
