@@ -32,6 +32,7 @@ from tf_embedding.config import FeatureConfig, TableConfig
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
+    from tf_embedding import estimator as estimator
     from tf_embedding import feature_column as feature_column
     from tf_embedding.keras3 import layers as layers
     from tf_embedding.keras3 import optimizers as optimizers
@@ -42,6 +43,7 @@ __all__ = [
     "Rows",
     "TableConfig",
     "config",
+    "estimator",
     "feature_column",
     "hashing",
     "initializers",
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 _KERAS_MODULES = ("layers", "optimizers")
-_LAZY_MODULES = ("feature_column",)
+_LAZY_MODULES = ("estimator", "feature_column")
 
 
 def __getattr__(name: str) -> Any:
