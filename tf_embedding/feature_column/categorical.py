@@ -94,8 +94,6 @@ class EmbeddingCategoricalColumn(  # type: ignore[misc]
         return self.num_buckets
 
     def _keys(self, feature: Any) -> tf.SparseTensor:
-        if isinstance(feature, tf.RaggedTensor):
-            feature = feature.to_sparse()
         # Of dense features, -1 and "" stand for nothing, as in all columns.
         sparse = fc_v2._to_sparse_input_and_drop_ignore_values(feature)
         values = sparse.values
@@ -184,8 +182,8 @@ def categorical_column_with_embedding(
 
     Strings become keys by `te.hashing.hash_strings`: FarmHash Fingerprint64, the same
     in every version. Integers are keys as they are. In a dense feature -1 and "" stand
-    for nothing, as in every categorical column; in a sparse or ragged one they are
-    values like others.
+    for nothing, as in every categorical column; in a sparse one they are values
+    like others.
 
     Source: DeepRec's function of this name, whose arguments it takes.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.feature_column import feature_column_v2 as fc_v2
 from tensorflow.python.feature_column import serialization
 
-from tf_embedding import config, nn
+from tf_embedding import config, initializers, nn
 from tf_embedding.feature_column import rows
 from tf_embedding.feature_column.categorical import base_of
 
@@ -120,6 +120,8 @@ def embedding_column(
         )
     if initializer is None:
         initializer = tf.compat.v1.truncated_normal_initializer(stddev=1 / math.sqrt(dimension))
+    elif not callable(initializer):
+        initializers.get(initializer, dimension)  # Raises now what it would raise later.
     return DynamicEmbeddingColumn(
         categorical_column=categorical_column,
         dimension=dimension,

@@ -70,6 +70,8 @@ class _StateManager(fc_v2.StateManager):  # type: ignore[misc]
                 trainable=trainable,
                 initializer=lambda shape, dtype=None: initializer(shape, tf.as_dtype(dtype)),
             )
+            # Keras files it; TensorFlow's checkpoints need to be told.
+            self._owner._track_trackable(weight, f"dense_{len(self.dense)}", overwrite=True)
             self.dense.append(weight)
         self._found[feature_column, name] = weight
         return weight
@@ -141,7 +143,13 @@ class DenseFeatures(layers._TablesLayer):
 
     def call(self, features: Mapping[str, Any]) -> Any:
         """The columns side by side; never changes the rows."""
-        cache = fc_v2.FeatureTransformationCache(dict(features))
+        cache = fc_v2.FeatureTransformationCache(
+            {
+                # TensorFlow's columns know no ragged tensors.
+                name: feature.to_sparse() if isinstance(feature, tf.RaggedTensor) else feature
+                for name, feature in features.items()
+            }
+        )
         found = []
         for column in self._columns:
             with tf.name_scope(fc_v2._sanitize_column_name_for_variable_scope(column.name)):
