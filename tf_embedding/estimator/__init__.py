@@ -4,7 +4,7 @@
 
 The names are those of `tf.estimator`; `tf_embedding.estimator.v1` has those of
 `tf.compat.v1.estimator`, whose canned estimators take the optimizers of
-`te.train`. TensorFlow 2.15 has all this itself. For 2.16 and newer it comes from the
+`te.train` (the others do by `canned_optimizer`). TensorFlow 2.15 has all this itself. For 2.16 and newer it comes from the
 package tensorflow_estimator 2.15 (`pip install 'tf-embedding[estimator]'`), made to
 load there by stand-ins for what TensorFlow took out (_compat.py); they are
 registered when this module is first used, not by `import tf_embedding`.
@@ -40,7 +40,7 @@ def _api(version: str) -> ModuleType:
 
 
 class _V1(ModuleType):
-    """The names of `tf.compat.v1.estimator`."""
+    """As `tf_embedding.estimator`: the names of `tf.compat.v1.estimator`."""
 
     def __getattr__(self, name: str) -> Any:
         return _find("v1", name)
@@ -66,6 +66,9 @@ def _find(version: str, name: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "canned_optimizer":
+        # It loads Keras 2.
+        return importlib.import_module(f"{__name__}._canned").canned_optimizer
     return _find("v2", name)
 
 
