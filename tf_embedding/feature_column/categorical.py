@@ -15,7 +15,7 @@ from tensorflow.python.feature_column import feature_column as fc_v1
 from tensorflow.python.feature_column import feature_column_v2 as fc_v2
 from tensorflow.python.feature_column import serialization
 
-from tf_embedding import hashing
+from tf_embedding import hashing, options
 from tf_embedding.feature_column import ids as ids_lib
 from tf_embedding.feature_column import rows
 from tf_embedding.variable import to_int64
@@ -190,8 +190,7 @@ def categorical_column_with_embedding(
     Args:
       key: the name of the feature.
       dtype: of the feature, tf.string or tf.int64.
-      partition_num: how many parts the rows are split into, in v1 graphs; None for
-        one.
+      partition_num: how many parts the rows are cut into; None for one.
       ev_option: a `te.EmbeddingVariableOption` for the rows, or None.
 
     Returns:
@@ -199,6 +198,7 @@ def categorical_column_with_embedding(
 
     Raises:
       ValueError: an argument is out of its range.
+      NotImplementedError: ev_option asks for what variables cannot do.
 
     >>> import tensorflow as tf
     >>> column = categorical_column_with_embedding("item", dtype=tf.int64)
@@ -218,6 +218,12 @@ def categorical_column_with_embedding(
             raise ValueError(f"partition_num is {partition_num!r}; it must be an int, or None")
         if partition_num < 1:
             raise ValueError(f"partition_num is {partition_num}; it must be 1 or more")
+    if ev_option is not None:
+        if not isinstance(ev_option, options.EmbeddingVariableOption):
+            raise ValueError(
+                f"ev_option is {ev_option!r}; it must be a te.EmbeddingVariableOption, or None"
+            )
+        options.refuse_what_is_missing(ev_option, key)
     return EmbeddingCategoricalColumn(key, dtype, partition_num, ev_option)
 
 

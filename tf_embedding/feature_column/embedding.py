@@ -14,6 +14,7 @@ from tensorflow.python.feature_column import serialization
 from tf_embedding import config, initializers, nn
 from tf_embedding.feature_column import rows
 from tf_embedding.feature_column.categorical import base_of
+from tf_embedding.get_variable import get_embedding_variable
 
 _RESOURCE = "embedding_weights"
 
@@ -37,6 +38,15 @@ class DynamicEmbeddingColumn(fc_v2.EmbeddingColumn):  # type: ignore[misc]
         state_manager.add_resource(self, _RESOURCE, rows.RowsHandle(made))
 
     def _look_up(self, variable: Any, sparse_tensors: Any) -> tf.Tensor:
+        if self.ckpt_to_load_from is not None:
+            if tf.executing_eagerly() or variable._initializer_op is None:
+                raise ValueError(
+                    f"ckpt_to_load_from of column {self.name!r} is {self.ckpt_to_load_from!r}, which "
+                    "is for v1 graphs. Restore the layer by tf.train.Checkpoint"
+                )
+            tf.compat.v1.train.init_from_checkpoint(
+                self.ckpt_to_load_from, {self.tensor_name_in_ckpt: variable}
+            )
         ids = sparse_tensors.id_tensor.plain()
         look_up = nn.safe_embedding_lookup_sparse
         rank = ids.dense_shape.shape[0]
@@ -58,7 +68,18 @@ class DynamicEmbeddingColumn(fc_v2.EmbeddingColumn):  # type: ignore[misc]
     def _old_get_dense_tensor_internal(
         self, sparse_tensors: Any, weight_collections: Any, trainable: Any
     ) -> tf.Tensor:
-        raise NotImplementedError
+        column = base_of(self.categorical_column)
+        parts = column.partition_num
+        variable = get_embedding_variable(
+            _RESOURCE,
+            self.dimension,
+            initializer=self.initializer,
+            trainable=self.trainable and trainable is not False,
+            collections=weight_collections,
+            partitioner=parts and tf.compat.v1.fixed_size_partitioner(parts),
+            ev_option=column.ev_option,
+        )
+        return self._look_up(variable, sparse_tensors)
 
 
 def embedding_column(

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tf_embedding import nn
 from tf_embedding.feature_column import rows
+from tf_embedding.variable import EmbeddingVariable
 
 
 class ColumnIds(tf.SparseTensor):  # type: ignore[misc]
@@ -45,7 +46,9 @@ def tag(ids: tf.SparseTensor, column: Any, state_manager: Any) -> ColumnIds:
     return tagged
 
 
-def _register(api: Callable[..., Any], argument: str, handler: Callable[..., Any]) -> None:
+def _register(
+    api: Callable[..., Any], argument: str, handler: Callable[..., Any], kind: type = ColumnIds
+) -> None:
     # A handler must have the very signature of the API.
     signature = inspect.signature(api)
     arguments = ", ".join(
@@ -55,7 +58,7 @@ def _register(api: Callable[..., Any], argument: str, handler: Callable[..., Any
     values = ", ".join(f"{name}={name}" for name in signature.parameters)
     namespace: dict[str, Any] = {"handler": handler}
     exec(f"def dispatched({arguments}): return handler(dict({values}))", namespace)
-    tf.experimental.dispatch_for_api(api, {argument: ColumnIds})(namespace["dispatched"])
+    tf.experimental.dispatch_for_api(api, {argument: kind})(namespace["dispatched"])
 
 
 def _safe_lookup(arguments: dict[str, Any]) -> tf.Tensor:
@@ -90,8 +93,20 @@ def _reshape(arguments: dict[str, Any]) -> ColumnIds:
     return tag(moved, ids.column, ids.state_manager)
 
 
+def _size(arguments: dict[str, Any]) -> tf.Tensor:
+    variable = arguments["input"]
+    return tf.cast(variable.size() * variable.dim, arguments["out_type"], arguments["name"])
+
+
+def _zero_fraction(arguments: dict[str, Any]) -> tf.Tensor:
+    return tf.math.zero_fraction(arguments["value"].export().values, arguments["name"])
+
+
 _register(tf.nn.safe_embedding_lookup_sparse, "sparse_ids", _safe_lookup)
 _register(tf.compat.v1.nn.safe_embedding_lookup_sparse, "sparse_ids", _safe_lookup)
 _register(tf.nn.embedding_lookup_sparse, "sp_ids", _lookup)
 _register(tf.compat.v1.nn.embedding_lookup_sparse, "sp_ids", _lookup)
 _register(tf.sparse.reshape, "sp_input", _reshape)
+# Canned linear estimators sum up all the weights of their model: how many are zero.
+_register(tf.compat.v1.size, "input", _size, EmbeddingVariable)
+_register(tf.math.zero_fraction, "value", _zero_fraction, EmbeddingVariable)

@@ -16,6 +16,7 @@ taken out of what is trained.
 
 from __future__ import annotations
 
+import re
 import sys
 from types import FrameType
 from typing import Any, Iterator, NamedTuple, Optional
@@ -126,7 +127,7 @@ def of_weight(weight: Any, column: Any, state_manager: Any) -> Any:
             dim=int(part.shape[-1]),
             initializer=settings.initializer,
             # The place of the weight, and a name that is not its own.
-            name=part.name.split(":")[0] + "_rows",
+            name=re.sub(r"(/part_0)?:0$", "", part.name) + "_rows",
             trainable=bool(part.trainable),
         )
         _retire(part, getattr(state_manager, "_layer", None))
@@ -179,18 +180,32 @@ def make(
     Returns:
       The embedding variable.
     """
+    init_option = None if column.ev_option is None else column.ev_option.init_option
+    options: dict[str, Any] = {
+        "dim": dim,
+        "initializer": initializer,
+        "name": name,
+        "trainable": trainable,
+        "num_parts": column.partition_num or 1,
+    }
+    if init_option is not None:
+        options["default_value_dim"] = init_option.default_value_dim
+        if init_option.initializer is not None:
+            options["initializer"] = init_option.initializer
+    if hasattr(state_manager, "make_rows"):
+        return state_manager.make_rows(options)
     with tf.init_scope():
         in_graph = not tf.executing_eagerly()
     if in_graph:
-        rows = EmbeddingVariable(dim, initializer=initializer, name=name, trainable=trainable)
+        # The name is absolute: no name scope is to come before it.
+        with tf.init_scope(), tf.compat.v1.name_scope(None):
+            rows = EmbeddingVariable(**options)
     elif state_manager is None:
-        return EmbeddingVariable(dim, initializer=initializer, name=name, trainable=trainable)
-    elif hasattr(state_manager, "make_rows"):
-        return state_manager.make_rows(dim, initializer, name, trainable)
+        rows = EmbeddingVariable(**options)
     else:
         from tf_embedding.keras2 import _keras
 
-        rows = _keras.LayerVariable(dim, initializer=initializer, name=name, trainable=trainable)
+        rows = _keras.LayerVariable(**options)
     layer = getattr(state_manager, "_layer", None)
     if layer is not None:
         state_manager.add_resource(column, resource, rows)

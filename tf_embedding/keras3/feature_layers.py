@@ -37,11 +37,11 @@ class _StateManager(fc_v2.StateManager):  # type: ignore[misc]
         self.rows: list[RowsVariable] = []
         self.dense: list[Any] = []
 
-    def make_rows(self, dim: int, initializer: Any, name: str, trainable: bool) -> Any:
-        """An embedding variable that the layer is to show to Keras."""
-        rows = EmbeddingVariable(dim, initializer=initializer, name=name)
-        shown = RowsVariable(rows, name=name.replace("/", "_"))
-        shown.trainable = trainable
+    def make_rows(self, options: Mapping[str, Any]) -> EmbeddingVariable:
+        """Makes an embedding variable of these arguments, that the layer shows to Keras."""
+        rows = EmbeddingVariable(**{**options, "trainable": True})
+        shown = RowsVariable(rows, name=options["name"].replace("/", "_"))
+        shown.trainable = options["trainable"]
         self.rows.append(shown)
         return rows
 
@@ -57,9 +57,16 @@ class _StateManager(fc_v2.StateManager):  # type: ignore[misc]
     ) -> Any:
         """A weight of the layer; rows where a stock column has no vocabulary."""
         del use_resource
-        if categorical.base_of(getattr(feature_column, "categorical_column", None)) is not None:
-            made = self.make_rows(
-                shape[-1], initializer, f"{self._owner.name}/{feature_column.name}", trainable
+        column = categorical.base_of(getattr(feature_column, "categorical_column", None))
+        if column is not None:
+            made = rows_lib.make(
+                column,
+                self,
+                resource=name,
+                dim=shape[-1],
+                initializer=initializer,
+                name=f"{self._owner.name}/{feature_column.name}",
+                trainable=trainable,
             )
             weight: Any = rows_lib.RowsHandle(made)
         else:
