@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedding variable: what a model holds instead of a `tf.Variable`.
 
-Two objects, because TensorFlow treats what looks like a resource variable
+Two kinds of object, because TensorFlow treats what looks like a resource variable
 specially when it saves (it never asks such an object for its content):
 
 * `EmbeddingTable`, a `TrackableResource`, owns the C++ table and speaks for it in
-  checkpoints and SavedModels.
+  checkpoints and SavedModels. A variable in parts has several tables, and one
+  `PartitionedTable` that speaks for them all.
 * `EmbeddingVariable`, a facade over TensorFlow's `BaseResourceVariable`, is what
   tapes, `tf.gradients`, optimizers and `tf.nn.embedding_lookup` see. It has no
   state but the table.
@@ -15,15 +16,16 @@ specially when it saves (it never asks such an object for its content):
 from __future__ import annotations
 
 import itertools
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
 from tensorflow.python.ops import control_flow_v2_func_graphs as func_graphs
+from tensorflow.python.training.saving import saveable_object
 
-from tf_embedding import config, initializers
+from tf_embedding import config, initializers, parts
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
@@ -102,6 +104,26 @@ def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
 
 
+@tf.RegisterGradient("TfEmbedding>JoinParts")  # type: ignore[untyped-decorator]
+def _join_parts_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
+    _refuse_while(op)
+    return [make_gradient(gradient, op.inputs[1]), *[None] * (len(op.inputs) - 1)]
+
+
+@tf.RegisterGradient("TfEmbedding>Pool")  # type: ignore[untyped-decorator]
+def _pool_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
+    rows, splits, weights = op.inputs
+    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
+        gradients=[gradient],
+        row_splits=[splits],
+        weights=[weights],
+        rows=[rows],
+        combiners=[op.get_attr("combiner")],
+        max_norms=[op.get_attr("max_norm")],
+    )
+    return [of_rows[0], None, of_weights[0]]
+
+
 @tf.RegisterGradient("TfEmbedding>LookupPooled")  # type: ignore[untyped-decorator]
 def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
     _refuse_while(op)
@@ -134,8 +156,8 @@ def make_gradient(values: tf.Tensor, keys: tf.Tensor) -> tf.IndexedSlices:
     )
 
 
-class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
-    """Owns the table: makes it, saves it, restores it."""
+class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+    """Owns the table of one part: makes it, gives and takes its content."""
 
     def __init__(
         self, dim: int, shared_name: str, spec: initializers.InitializerSpec, op_name: Optional[str]
@@ -185,6 +207,10 @@ class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ig
         """Makes the content exactly this."""
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
 
+
+class EmbeddingTable(PartTable):
+    """Owns the one table of a variable: saves and restores it too."""
+
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         return {f"-{name}": tensor for name, tensor in self.export_state().items()}
 
@@ -192,7 +218,9 @@ class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ig
         return self.import_state({name: restored_tensors[f"-{name}"] for name in _STATE})
 
 
-class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ignore[misc]
+class EmbeddingVariable(  # type: ignore[misc]
+    resource_variable_ops.BaseResourceVariable, saveable_object.SaveableObject
+):
     """A table from any int64 key to a row: a vector and its optimizer state.
 
     Reading never changes it: the vector of a key without a row is the one that it
@@ -203,6 +231,12 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
     To TensorFlow it is a float32 resource variable of shape [None, dim], so tapes,
     `tf.nn.embedding_lookup` and its sparse relatives work; it has no dense value,
     and reading it whole raises TypeError.
+
+    With num_parts it is cut into parts by the hash of the key (see
+    `tf_embedding.parts`), each a table of its own, and stays one variable: lookups,
+    gradients, optimizers and checkpoints do not tell how many there are.
+    `[part.size() for part in ev]` goes through them; a variable in one piece has
+    one part, itself.
 
     Source: DeepRec's EmbeddingVariable (https://github.com/DeepRec-AI/DeepRec)
     for the idea; the rules that differ are in docs/semantics.md.
@@ -215,6 +249,11 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         in every run.
       name: of the variable.
       trainable: whether tapes record its lookups.
+      num_parts: in how many parts to cut it, 1 to 1024.
+      collections: of a v1 graph; None for `GLOBAL_VARIABLES`. A trainable variable
+        is in `TRAINABLE_VARIABLES` too.
+      default_value_dim: if given, initial rows are those of a matrix of so many rows,
+        drawn once; key k takes row `k mod default_value_dim`.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -237,8 +276,12 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         seed: Optional[int] = None,
         name: str = "embedding_variable",
         trainable: bool = True,
+        num_parts: int = 1,
+        collections: Optional[Sequence[str]] = None,
+        default_value_dim: Optional[int] = None,
     ) -> None:
         dim = config.check_dim(dim)
+        num_parts = parts.check_num_parts(num_parts)
         strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
         if strategy is not None and strategy.num_replicas_in_sync > 1:
             raise NotImplementedError(
@@ -246,7 +289,7 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
                 f"{strategy.num_replicas_in_sync}: gradients are not summed across replicas yet. "
                 "Create it outside strategy.scope() and train with one replica"
             )
-        spec = initializers.get(initializer, dim)
+        spec = initializers.get(initializer, dim, default_value_dim)
         with tf.init_scope():
             in_graph = not tf.executing_eagerly()
             if in_graph:
@@ -255,10 +298,17 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
             else:
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
-            # An absolute op name, so that op, resource and checkpoint key agree.
-            table = EmbeddingTable(dim, shared_name, spec, f"{name}/" if in_graph else None)
-            handle = table.resource_handle
-            initializer_op = tf.no_op(name=f"{name}/init/") if in_graph else None
+            tables = _make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
+            handles = [table.resource_handle for table in tables]
+            table: Any = tables[0]
+            if num_parts > 1:
+                whole = parts.WholeHandle(dim, shared_name, f"{name}/" if in_graph else None)
+                table = parts.PartitionedTable(whole, tables)
+            handle = handles[0] if num_parts == 1 else whole.resource_handle
+            initializer_op = None
+            if in_graph:
+                clears = [ops.tf_embedding_clear(handle=part) for part in handles]
+                initializer_op = tf.group(*clears, name=f"{name}/init/")
         # Not "in graph mode" even in a graph: v1 optimizers then hand sparse
         # gradients over as they are, where else they would read dense values.
         super().__init__(
@@ -275,9 +325,18 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         )
         self._dim = dim
         self._spec = spec
+        self._tables = tables
+        self._specs: Optional[list[saveable_object.SaveSpec]] = None
         self.table = table
         self._maybe_initialize_trackable()
-        self._track_trackable(table, "table", overwrite=True)
+        self._track_trackable(self.table, "table", overwrite=True)
+        if in_graph:
+            keys = tf.compat.v1.GraphKeys
+            names = set([keys.GLOBAL_VARIABLES] if collections is None else collections)
+            if trainable:
+                names.add(keys.TRAINABLE_VARIABLES)
+            for collection in sorted(names):
+                tf.compat.v1.add_to_collection(collection, self)
 
     @property
     def dim(self) -> int:
@@ -289,8 +348,23 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         """The seed of the initial vectors, as the variable was made."""
         return int(self._spec.seed or 0)
 
+    @property
+    def num_parts(self) -> int:
+        """In how many parts it is cut."""
+        return len(self._tables)
+
+    def __len__(self) -> int:
+        return self.num_parts
+
+    def __iter__(self) -> Iterator[EmbeddingVariable]:
+        """Its parts: each can be counted, exported and asked for its device."""
+        if self.num_parts == 1:
+            return iter([self])
+        return iter([_Part(self, number) for number in range(self.num_parts)])
+
     def __repr__(self) -> str:
-        return f"<EmbeddingVariable {self.name!r} dim={self._dim}>"
+        in_parts = f" num_parts={self.num_parts}" if self.num_parts > 1 else ""
+        return f"<EmbeddingVariable {self.name!r} dim={self._dim}{in_parts}>"
 
     def get_shape(self) -> tf.TensorShape:
         return self.shape
@@ -315,8 +389,18 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         keys = to_int64(indices, "indices")
         # Tells tapes, and the function being traced, that it reads the variable.
         resource_variable_ops.variable_accessed(self)
-        values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+        if self.num_parts == 1:
+            values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+        else:
+            values = parts.lookup(self.handle, self._handles(), keys, self._dim)
         return tf.identity(values, name=name)
+
+    def _handles(self) -> list[tf.Tensor]:
+        return [table.resource_handle for table in self._tables]
+
+    def shares_of(self, keys: tf.Tensor) -> list[parts.Share]:
+        """Deals keys, int64 [n], out to the tables of its parts."""
+        return parts.shares_of(self._handles(), keys)
 
     def gather_nd(self, indices: Any, name: Optional[str] = None) -> tf.Tensor:
         del indices, name
@@ -324,7 +408,8 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
     def size(self) -> tf.Tensor:
         """The number of rows: an int64 scalar."""
-        return ops.tf_embedding_size(handle=self.handle)
+        sizes = [ops.tf_embedding_size(handle=handle) for handle in self._handles()]
+        return sizes[0] if len(sizes) == 1 else tf.add_n(sizes)
 
     def total_count(self) -> tf.Tensor:
         """The number of rows, by DeepRec's name."""
@@ -356,15 +441,13 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
             state = self.table.export_state()
             return Rows(*(state[field] for field in Rows._fields))
         keys = tf.reshape(to_int64(keys, "keys"), [-1])
-        found, values, slots, frequency, version = ops.tf_embedding_find(
-            handle=self.handle, keys=keys, dim=self._dim
-        )
-        rows = (keys, values, slots, frequency, version)
-        return Rows(*(tf.boolean_mask(part, found) for part in rows))
+        found, *columns = self._find_rows(keys)
+        return Rows(*(tf.boolean_mask(column, found) for column in (keys, *columns)))
 
     def rule(self) -> str:
         """The optimizer rule whose slots the rows hold; empty before the first."""
-        return str(ops.tf_embedding_rule(handle=self.handle).numpy().decode())
+        # All parts hold the slots of the same one.
+        return str(ops.tf_embedding_rule(handle=self._handles()[0]).numpy().decode())
 
     def memory_usage(self) -> dict[str, int]:
         """Bytes of memory.
@@ -374,7 +457,7 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
           those of rows with a key. "fixed": whatever the size. "total": index, rows
           and fixed.
         """
-        stats = ops.tf_embedding_stats(handle=self.handle).numpy()
+        stats = sum(ops.tf_embedding_stats(handle=h).numpy() for h in self._handles())
         index, rows, used, fixed = (int(n) for n in stats[1:])
         return {
             "total": index + rows + fixed,
@@ -401,12 +484,18 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
           TypeError: the keys are no integers.
           tf.errors.InvalidArgumentError: shapes or step do not fit; nothing changed.
         """
-        return ops.tf_embedding_upsert(
-            handle=self.handle,
-            keys=to_int64(keys, "keys"),
-            values=tf.convert_to_tensor(values, tf.float32),
-            step=tf.cast(step, tf.int64),
-        )
+        keys, values = to_int64(keys, "keys"), tf.convert_to_tensor(values, tf.float32)
+        step = tf.cast(step, tf.int64)
+        if self.num_parts > 1:
+            # Every part sees the whole shape, so that none writes where another refuses.
+            keys, values = _check_rows(keys, values, self._dim)
+
+        def upsert(share: parts.Share) -> Any:
+            return ops.tf_embedding_upsert(
+                handle=share.handle, keys=share.keys, values=share.take(values), step=step
+            )
+
+        return _as_one(parts.for_each(self.shares_of(keys), upsert))
 
     def remove(self, keys: Any) -> tf.Tensor:
         """Removes rows, optimizer state and all; their memory goes back to the system.
@@ -420,13 +509,15 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         Raises:
           TypeError: the keys are no integers.
         """
-        return ops.tf_embedding_remove(
-            handle=self.handle, keys=tf.reshape(to_int64(keys, "keys"), [-1])
+        shares = self.shares_of(tf.reshape(to_int64(keys, "keys"), [-1]))
+        removed = parts.for_each(
+            shares, lambda share: ops.tf_embedding_remove(handle=share.handle, keys=share.keys)
         )
+        return removed[0] if len(removed) == 1 else tf.add_n(removed)
 
     def clear(self) -> Optional[tf.Operation]:
         """Removes all rows."""
-        return ops.tf_embedding_clear(handle=self.handle)
+        return _as_one([ops.tf_embedding_clear(handle=handle) for handle in self._handles()])
 
     def state(self) -> dict[str, tf.Tensor]:
         """All that a checkpoint holds, as named tensors of one moment."""
@@ -493,7 +584,64 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
     scatter_min = scatter_max = batch_scatter_update = _stock_update
 
     def is_initialized(self, name: Optional[str] = None) -> tf.Tensor:
-        return tf.constant(True, name=name)
+        """Whether a graph's initializer or a restore has run; True outside graphs.
+
+        A table needs neither to be read and trained. It lets workers wait for a chief
+        that restores: `tf.compat.v1.report_uninitialized_variables` asks it.
+        """
+        if self._initializer_op is None:
+            return tf.constant(True, name=name)
+        each = [ops.tf_embedding_is_initialized(handle=handle) for handle in self._handles()]
+        return tf.reduce_all(tf.stack(each), name=name)
+
+    # What the Saver of v1 graphs asks: a variable is its own SaveableObject.
+
+    @property
+    def specs(self) -> list[saveable_object.SaveSpec]:
+        """What a Saver writes: the vectors under the variable's name, the rest beside it.
+
+        The keys of `var` are the tensor `var-keys`, and so on.
+        """
+        if self._specs is None:
+            with tf_ops.colocate_with(self.handle, ignore_existing=True):
+                state = self.table.export_state()
+            self._specs = [
+                saveable_object.SaveSpec(state[field], "", self._entry(field)) for field in _STATE
+            ]
+        return self._specs
+
+    def _entry(self, field: str) -> str:
+        name = self.name.split(":")[0]
+        return name if field == "values" else f"{name}-{field}"
+
+    def restore(self, restored_tensors: Any, restored_shapes: Any = None) -> Any:
+        """Takes what a Saver read; or, of `init_from_checkpoint`, the vectors alone."""
+        del restored_shapes
+        if len(restored_tensors) == 1:
+            restored_tensors = self._all_entries(restored_tensors[0])
+        return self.table.import_state(dict(zip(_STATE, restored_tensors)))
+
+    def _all_entries(self, vectors: tf.Tensor) -> list[tf.Tensor]:
+        # tf.compat.v1.train.init_from_checkpoint reads one tensor of a name that
+        # it was given. The others are beside it in the same file.
+        if vectors.op.type != "RestoreV2":
+            raise TypeError(
+                f"embedding variable {self.name!r} restores from a checkpoint, not from "
+                f"{vectors.op.type}; write rows with upsert()"
+            )
+        prefix, names = vectors.op.inputs[:2]
+        (name,) = tf.get_static_value(names)
+        wanted = [
+            name.decode() + self._entry(field)[len(self._entry("values")) :] for field in _STATE
+        ]
+        return list(
+            tf.raw_ops.RestoreV2(
+                prefix=prefix,
+                tensor_names=wanted,
+                shape_and_slices=[""] * len(wanted),
+                dtypes=[spec.dtype for spec in self.specs],
+            )
+        )
 
     def to_proto(self, export_scope: Optional[str] = None) -> None:
         # Keeps it out of the variable collections of a MetaGraph: it would be
@@ -525,11 +673,100 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
     def _find(self, keys: Any) -> _Found:
         keys = to_int64(keys, "keys")
-        found, _, _, frequency, version = ops.tf_embedding_find(
-            handle=self.handle, keys=tf.reshape(keys, [-1]), dim=self._dim
-        )
+        found, _, _, frequency, version = self._find_rows(tf.reshape(keys, [-1]))
         shape = tf.shape(keys)
         return self._Found(*(tf.reshape(x, shape) for x in (found, frequency, version)))
+
+    def _find_rows(self, keys: tf.Tensor) -> list[tf.Tensor]:
+        """Found, vectors, slots, frequency and version of keys [n]."""
+        shares = self.shares_of(keys)
+        of_shares = parts.for_each(
+            shares,
+            lambda share: ops.tf_embedding_find(
+                handle=share.handle, keys=share.keys, dim=self._dim
+            ),
+        )
+        return [parts.join(shares, column) for column in zip(*of_shares)]
+
+
+class _Part(EmbeddingVariable):
+    """One part of a variable, to count and to look into; the whole is what trains."""
+
+    def __init__(self, whole: EmbeddingVariable, number: int) -> None:
+        table = whole._tables[number]
+        handle = table.resource_handle
+        name = f"{whole.name.split(':')[0]}/part_{number}"
+        resource_variable_ops.BaseResourceVariable.__init__(
+            self,
+            trainable=False,
+            shape=whole.shape,
+            dtype=tf.float32,
+            handle=handle,
+            name=name,
+            unique_id=f"{whole._unique_id}/part_{number}",
+            handle_name=name,
+            in_graph_mode=False,
+        )
+        self.whole, self.number = whole, number
+        self._dim, self._spec, self._specs = whole.dim, whole._spec, None
+        self._tables, self.table = [table], table
+
+
+def whole_of(variables: Sequence[Any]) -> Optional[EmbeddingVariable]:
+    """The variable that a list has all the parts of, in order; None for any other list."""
+    if not all(isinstance(variable, _Part) for variable in variables):
+        return None
+    whole: EmbeddingVariable = variables[0].whole
+    numbers = [part.number for part in variables if part.whole is whole]
+    return whole if numbers == list(range(whole.num_parts)) else None
+
+
+def is_part(variable: Any) -> bool:
+    """Whether it is one part of a variable that has more."""
+    return isinstance(variable, _Part)
+
+
+def _make_tables(
+    dim: int,
+    num_parts: int,
+    shared_name: str,
+    spec: initializers.InitializerSpec,
+    name: Optional[str],
+) -> list[PartTable]:
+    # An absolute op name, so that op, resource and checkpoint key agree.
+    if num_parts == 1:
+        return [EmbeddingTable(dim, shared_name, spec, None if name is None else f"{name}/")]
+    return [
+        PartTable(
+            dim,
+            f"{shared_name}/part_{number}",
+            spec,
+            None if name is None else f"{name}/part_{number}/",
+        )
+        for number in range(num_parts)
+    ]
+
+
+def _check_rows(keys: tf.Tensor, values: tf.Tensor, dim: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Raises InvalidArgumentError unless there is a row of dim values for each key."""
+    rows = tf.shape(values, out_type=tf.int64)
+    wanted = tf.stack([tf.size(keys, out_type=tf.int64), dim])
+    with tf.control_dependencies(
+        [
+            tf.debugging.assert_equal(tf.rank(keys), 1, "keys must be a vector"),
+            tf.debugging.assert_equal(
+                rows, wanted, "values must be a matrix with a row of dim values for each key"
+            ),
+        ]
+    ):
+        return tf.identity(keys), tf.identity(values)
+
+
+def _as_one(operations: Sequence[Any]) -> Any:
+    """One operation for several; None outside graphs, where they have run."""
+    if len(operations) == 1 or tf.executing_eagerly():
+        return operations[0]
+    return tf.group(*operations)
 
 
 def to_int64(keys: Any, argument: str) -> tf.Tensor:

@@ -166,7 +166,6 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
       }
     }
   }
-  if (n == 0) return Status();
   return CatchOutOfMemory(*this, [&] {
     for (;;) {
       {

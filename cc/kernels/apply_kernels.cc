@@ -29,7 +29,16 @@ class ApplyOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    enum Inputs { kHandle, kKeys, kGradients, kCounts, kRate, kStep, kHyper };
+    enum Inputs {
+      kHandle,
+      kKeys,
+      kGradients,
+      kCounts,
+      kRate,
+      kStep,
+      kRuleStep,
+      kHyper
+    };
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, kHandle, &table));
     const Tensor& keys = context->input(kKeys);
@@ -37,6 +46,7 @@ class ApplyOp : public OpKernel {
     const Tensor& counts = context->input(kCounts);
     const Tensor& rate = context->input(kRate);
     const Tensor& step = context->input(kStep);
+    const Tensor& rule_step = context->input(kRuleStep);
     const Tensor& hyper = context->input(kHyper);
     const int64_t n = keys.NumElements();
     OP_REQUIRES_OK(context, CheckVector(keys, "keys"));
@@ -48,12 +58,14 @@ class ApplyOp : public OpKernel {
     }
     OP_REQUIRES_OK(context, CheckScalar(rate, "learning_rate"));
     OP_REQUIRES_OK(context, CheckScalar(step, "step"));
+    OP_REQUIRES_OK(context, CheckScalar(rule_step, "rule_step"));
     OP_REQUIRES_OK(context, CheckVector(hyper, "hyper"));
 
     const int64_t step_value = step.scalar<int64_t>()();
     BoundRule rule;
     OP_REQUIRES_OK(context, ToTensorFlow(BindRule(
-                                rule_, rate.scalar<float>()(), step_value,
+                                rule_, rate.scalar<float>()(),
+                                rule_step.scalar<int64_t>()(),
                                 hyper.vec<float>().data(),
                                 static_cast<int>(hyper.NumElements()), &rule)));
     Tensor* token;
