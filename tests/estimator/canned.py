@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 import tf_embedding as te
 
+LOADED = set(sys.modules)
 tf1 = tf.compat.v1
 fc = tf.feature_column
 
@@ -56,7 +58,7 @@ class KernelsOnGrid(tf1.train.SessionRunHook):
     def begin(self):
         self._sets = []
         for variable in tf1.global_variables():
-            if "kernel" in variable.name and "/" not in variable.name.split("kernel")[1]:
+            if re.search(r"kernel(/part_0)?:0$", variable.name):
                 size = int(np.prod(variable.shape.as_list()))
                 grid = np.sin(np.arange(1, size + 1)).reshape(variable.shape.as_list()) / 2
                 self._sets.append(variable.assign(grid.astype(np.float32)))
@@ -113,14 +115,15 @@ KINDS = ("Classifier", "Regressor")
 
 
 def main(directory):
-    results = {"alone": [name for name in sys.modules if name == "tensorflow_estimator"]}
+    lazy = ("tensorflow_estimator", "tf_embedding.estimator", "tf_embedding.feature_column")
+    results = {"loaded": [name for name in lazy if name in LOADED]}
     for version in ("v1", "v2"):
         for family in FAMILIES:
             for kind in KINDS:
                 for is_open in (True, False):
                     name = f"{version}/{family}{kind}/{'open' if is_open else 'stock'}"
-                    if version == "v2" and (kind == "Regressor" or not is_open):
-                        continue  # What differs between versions does not depend on these.
+                    if version == "v2" and (family, kind) != ("DNNLinearCombined", "Classifier"):
+                        continue  # It has all that differs from v1.
                     path = os.path.join(directory, name)
                     estimator, results[name] = run(family, kind, version, is_open, path)
                     results[name]["variables"] = sorted(estimator.get_variable_names())

@@ -59,6 +59,19 @@ class EmbeddingCategoricalColumn(  # type: ignore[misc]
         _refuse_closed(sys._getframe(1), self.key)
         return type(self)
 
+    # Options may hold arrays, which have no hash and no plain equality.
+
+    def __hash__(self) -> int:
+        return hash(tuple(self)[:3])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EmbeddingCategoricalColumn):
+            return False
+        return tuple(self)[:3] == tuple(other)[:3] and self.ev_option is other.ev_option
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     @property
     def _is_v2_column(self) -> bool:
         return True
