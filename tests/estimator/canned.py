@@ -142,6 +142,8 @@ def main(directory):
     results["exported"] = estimator.export_saved_model(
         os.path.join(directory, "exported"), receiver
     ).decode()
+    rows = zip(IDS[:5].tolist(), NUMBERS[:5].tolist())
+    results["examples"] = [{"x": ids, "d": numbers} for ids, numbers in rows]
     print(json.dumps(results))
 
 
