@@ -121,7 +121,7 @@ def get_embedding_variable(
         of_dense = functools.partial(make, getter)
         return of_dense(**kwargs) if users is None else users(getter=of_dense, **kwargs)
 
-    return tf.compat.v1.get_variable(
+    variable: EmbeddingVariable = tf.compat.v1.get_variable(
         name,
         shape=[_NOMINAL_ROWS, dim],
         dtype=tf.float32,
@@ -132,6 +132,7 @@ def get_embedding_variable(
         use_resource=True,
         custom_getter=ours,
     )
+    return variable
 
 
 def _get(

@@ -189,7 +189,9 @@ def get(
     spec = _spec(initializer, dim)
     if spec is not None and (default_value_dim is None or spec.kind in ("constant", "matrix")):
         return spec
-    draw = initializer if callable(initializer) or spec is None else _initializer_of(spec)
+    draw: Any = initializer
+    if not callable(draw) and spec is not None:
+        draw = _initializer_of(spec)
     with tf.init_scope():
         values = draw([default_value_dim or _MATRIX_ROWS, dim], dtype=tf.float32)
         if tf.is_tensor(values) and not hasattr(values, "numpy"):
@@ -228,7 +230,7 @@ def _spec(initializer: InitializerLike, dim: int) -> Optional[InitializerSpec]:
     return _stock_spec(initializer, dim) if _is_stock(initializer) else None
 
 
-def _initializer_of(spec: InitializerSpec) -> Callable[..., Any]:
+def _initializer_of(spec: InitializerSpec) -> Any:
     """TensorFlow's initializer of a random spec."""
     v1 = tf.compat.v1
     if spec.kind == "uniform":

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.util import dispatch
 
-from tf_embedding import config, inputs
+from tf_embedding import config, gradients, inputs
 from tf_embedding._library import ops
 from tf_embedding.inputs import Bags
 from tf_embedding.variable import EmbeddingVariable, is_part, refuse_xla, whole_of
@@ -147,18 +147,19 @@ def _weights(bags: Bags) -> tf.Tensor:
 def _lookup_pooled(features: Sequence[_Feature], name: Optional[str]) -> List[tf.Tensor]:
     """Features of variables in one piece, in one op."""
     variables, bags, combiners, max_norms = zip(*features)
-    values, _ = ops.tf_embedding_lookup_pooled(
-        handles=[variable.handle for variable in variables],
-        keys=[bag.keys for bag in bags],
-        row_splits=[bag.row_splits for bag in bags],
-        weights=[_weights(bag) for bag in bags],
-        dims=[variable.dim for variable in variables],
-        combiners=list(combiners),
-        max_norms=list(max_norms),
-        # The gradients of weights and of clipping need the vectors themselves.
-        keep_rows=[bag.weights is not None or max_norm > 0 for _, bag, _, max_norm in features],
-        name=name,
-    )
+    with gradients.through_cond():
+        values, _ = ops.tf_embedding_lookup_pooled(
+            handles=[variable.handle for variable in variables],
+            keys=[bag.keys for bag in bags],
+            row_splits=[bag.row_splits for bag in bags],
+            weights=[_weights(bag) for bag in bags],
+            dims=[variable.dim for variable in variables],
+            combiners=list(combiners),
+            max_norms=list(max_norms),
+            # The gradients of weights and of clipping need the vectors themselves.
+            keep_rows=[bag.weights is not None or norm > 0 for _, bag, _, norm in features],
+            name=name,
+        )
     return list(values)
 
 

@@ -231,13 +231,11 @@ class StorageOption:
                 raise ValueError(
                     f"storage_size of StorageOption has {size!r}; sizes are bytes, 1 or more"
                 )
-        on_disk = self.storage_type is not None and any(
-            word in self.storage_type.name for word in ("SSDHASH", "LEVELDB")
-        )
-        if on_disk and not self.storage_path:
+        kind = "" if self.storage_type is None else self.storage_type.name
+        if ("SSDHASH" in kind or "LEVELDB" in kind) and not self.storage_path:
             raise ValueError(
                 f"storage_path of StorageOption is {self.storage_path!r}; "
-                f"{self.storage_type} needs a directory"
+                f"storage_type {kind} needs a directory"
             )
 
 

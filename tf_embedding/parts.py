@@ -132,6 +132,37 @@ def for_each(shares: Sequence[Share], act: Callable[[Share], Any]) -> list[Any]:
     return results
 
 
+def checked(
+    keys: tf.Tensor, values: tf.Tensor, dim: int, argument: str, counts: Any = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Keys and values, after a check of what each part sees only its share of.
+
+    So that no part changes where another refuses.
+
+    Raises:
+      tf.errors.InvalidArgumentError: keys are no vector, values not a row of dim values
+        for each key, or counts not one in [1, 2^31] for each key.
+    """
+    n = tf.size(keys, out_type=tf.int64)
+    checks = [
+        tf.debugging.assert_equal(tf.rank(keys), 1, "keys must be a vector"),
+        tf.debugging.assert_equal(
+            tf.shape(values, out_type=tf.int64),
+            tf.stack([n, dim]),
+            f"{argument} must be a matrix with a row of dim values for each key",
+        ),
+    ]
+    if counts is not None:
+        message = "counts must be a vector with one in [1, 2147483648] for each key"
+        checks += [
+            tf.debugging.assert_equal(tf.shape(counts, out_type=tf.int64), [n], message),
+            tf.debugging.assert_greater_equal(counts, tf.ones([], tf.int64), message),
+            tf.debugging.assert_less_equal(counts, tf.constant(2**31, tf.int64), message),
+        ]
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return tf.identity(keys), tf.identity(values)
+
+
 class WholeHandle(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
     """The handle that names a variable in parts: what its gradient is taken of."""
 
@@ -188,7 +219,10 @@ class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[
 
     def export_state(self) -> dict[str, tf.Tensor]:
         """All content as named tensors, part after part, each of one moment."""
-        states = [table.export_state() for table in self._here()]
+        states = []
+        for table in self._here():
+            with tf_ops.colocate_with(table.resource_handle, ignore_existing=True):
+                states.append(table.export_state())
         merged = dict(states[0])
         for name in _PER_ROW:
             merged[name] = tf.concat([state[name] for state in states], axis=0)

@@ -24,7 +24,8 @@ import tensorflow as tf
 
 from tf_embedding import parts
 from tf_embedding._library import ops
-from tf_embedding.variable import EmbeddingVariable, make_gradient, refuse_xla, to_int64
+from tf_embedding.gradients import make_gradient
+from tf_embedding.variable import EmbeddingVariable, refuse_xla, to_int64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,9 +278,12 @@ def apply(
             "which is what a tape returns for it"
         )
     refuse_xla()
-    shares = variable.shares_of(to_int64(gradient.indices, "gradient.indices"))
+    keys = to_int64(gradient.indices, "gradient.indices")
     values = tf.cast(gradient.values, tf.float32)
     counts = None if counts is None else tf.cast(counts, tf.int64)
+    if variable.num_parts > 1:
+        keys, values = parts.checked(keys, values, variable.dim, "gradients", counts)
+    shares = variable.shares_of(keys)
     learning_rate, step = tf.cast(learning_rate, tf.float32), tf.cast(step, tf.int64)
     rule_step = step if rule_step is None else tf.cast(rule_step, tf.int64)
     hyper = tf.constant(rule.hyper(), tf.float32, shape=[len(rule.hyper())])

@@ -29,8 +29,6 @@ import tensorflow as tf
 from tf_embedding import rules
 from tf_embedding.variable import EmbeddingVariable
 
-_v1 = tf.compat.v1.train
-
 __all__ = [
     "AdagradDecayOptimizer",
     "AdagradOptimizer",
@@ -67,7 +65,11 @@ class _TrainsRows:
         return self._learning_rate_tensor  # type: ignore[attr-defined]
 
     def apply_gradients(
-        self, grads_and_vars: Any, global_step: Any = None, name: Optional[str] = None, **kwargs: Any
+        self,
+        grads_and_vars: Any,
+        global_step: Any = None,
+        name: Optional[str] = None,
+        **kwargs: Any,
     ) -> Any:
         """As the stock method; rows are stamped with the global step before it goes up."""
         grads_and_vars = tuple(grads_and_vars)
@@ -84,7 +86,7 @@ class _TrainsRows:
             self._call_step, self._call_rows = None, False
 
     def _global_step(self, global_step: Any) -> Any:
-        return _v1.get_global_step() if global_step is None else global_step
+        return tf.compat.v1.train.get_global_step() if global_step is None else global_step
 
     def get_slot(self, var: Any, name: str) -> Any:
         """As the stock method, for dense variables.
@@ -168,7 +170,10 @@ class _TrainsRows:
         return float(static)
 
 
-class GradientDescentOptimizer(_TrainsRows, _v1.GradientDescentOptimizer):  # type: ignore[misc]
+class GradientDescentOptimizer(
+    _TrainsRows,
+    tf.compat.v1.train.GradientDescentOptimizer,  # type: ignore[misc]
+):
     """`tf.compat.v1.train.GradientDescentOptimizer` that knows rows.
 
     >>> GradientDescentOptimizer(0.1).get_name()
@@ -179,7 +184,7 @@ class GradientDescentOptimizer(_TrainsRows, _v1.GradientDescentOptimizer):  # ty
         return rules.SGD()
 
 
-class MomentumOptimizer(_TrainsRows, _v1.MomentumOptimizer):  # type: ignore[misc]
+class MomentumOptimizer(_TrainsRows, tf.compat.v1.train.MomentumOptimizer):  # type: ignore[misc]
     """`tf.compat.v1.train.MomentumOptimizer` that knows rows, as its sparse kernel.
 
     >>> MomentumOptimizer(0.1, momentum=0.9, use_nesterov=True).get_name()
@@ -191,7 +196,7 @@ class MomentumOptimizer(_TrainsRows, _v1.MomentumOptimizer):  # type: ignore[mis
         return rules.Momentum(momentum=momentum, nesterov=bool(self._use_nesterov))
 
 
-class AdagradOptimizer(_TrainsRows, _v1.AdagradOptimizer):  # type: ignore[misc]
+class AdagradOptimizer(_TrainsRows, tf.compat.v1.train.AdagradOptimizer):  # type: ignore[misc]
     """`tf.compat.v1.train.AdagradOptimizer` that knows rows: no epsilon.
 
     >>> AdagradOptimizer(0.1, initial_accumulator_value=0.1).get_name()
@@ -202,7 +207,7 @@ class AdagradOptimizer(_TrainsRows, _v1.AdagradOptimizer):  # type: ignore[misc]
         return rules.Adagrad(initial_accumulator_value=self._initial_accumulator_value)
 
 
-class RMSPropOptimizer(_TrainsRows, _v1.RMSPropOptimizer):  # type: ignore[misc]
+class RMSPropOptimizer(_TrainsRows, tf.compat.v1.train.RMSPropOptimizer):  # type: ignore[misc]
     """`tf.compat.v1.train.RMSPropOptimizer` that knows rows: mean squares start at 1.
 
     >>> RMSPropOptimizer(0.1, momentum=0.9).get_name()
@@ -219,7 +224,7 @@ class RMSPropOptimizer(_TrainsRows, _v1.RMSPropOptimizer):  # type: ignore[misc]
         )
 
 
-class AdamOptimizer(_TrainsRows, _v1.AdamOptimizer):  # type: ignore[misc]
+class AdamOptimizer(_TrainsRows, tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
     """`tf.compat.v1.train.AdamOptimizer` that knows rows.
 
     Its epsilon is the paper's epsilon hat. The bias correction goes by the
@@ -320,7 +325,7 @@ class AdamWOptimizer(AdamOptimizer):
             return super()._resource_apply_sparse(grad, var, indices)
 
 
-class FtrlOptimizer(_TrainsRows, _v1.FtrlOptimizer):  # type: ignore[misc]
+class FtrlOptimizer(_TrainsRows, tf.compat.v1.train.FtrlOptimizer):  # type: ignore[misc]
     """`tf.compat.v1.train.FtrlOptimizer` that knows rows.
 
     Args:
@@ -442,25 +447,25 @@ class AdagradDecayOptimizer(AdagradOptimizer):
             factor = tf.pow(tf.cast(self._decay_rate, value.dtype), missed)
             floored = tf.maximum(value * factor, self._initial_accumulator_value)
             decayed = tf.where(missed > 0, floored, value)
-            return [
-                accumulator.assign(decayed, use_locking=self._use_locking),
-                period.assign(tf.maximum(now, known)),
-            ]
+            done = accumulator.assign(decayed, use_locking=self._use_locking)
+        # A reference variable is read when its reader runs: after that, no sooner.
+        with tf.control_dependencies([done]):
+            return period.assign(tf.maximum(now, known))
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        with tf.control_dependencies(self._decayed(var, grad)):
+        with tf.control_dependencies([self._decayed(var, grad)]):
             return super()._apply_dense(grad, var)
 
     def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
         if isinstance(var, EmbeddingVariable):
             return super()._resource_apply_dense(grad, var)
-        with tf.control_dependencies(self._decayed(var, grad)):
+        with tf.control_dependencies([self._decayed(var, grad)]):
             return super()._resource_apply_dense(grad, var)
 
     def _apply_sparse(self, grad: Any, var: Any) -> Any:
-        with tf.control_dependencies(self._decayed(var, grad.values)):
+        with tf.control_dependencies([self._decayed(var, grad.values)]):
             return super()._apply_sparse(grad, var)
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
-        with tf.control_dependencies(self._decayed(var, grad)):
+        with tf.control_dependencies([self._decayed(var, grad)]):
             return super()._resource_apply_sparse(grad, var, indices)

@@ -15,6 +15,7 @@ specially when it saves (it never asks such an object for its content):
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence
 
@@ -22,28 +23,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
-from tensorflow.python.ops import control_flow_v2_func_graphs as func_graphs
-from tensorflow.python.training.saving import saveable_object
 
-from tf_embedding import config, initializers, parts
+from tf_embedding import config, gradients, initializers, parts, saveable
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
 _ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
-
-_STATE = (
-    "keys",
-    "values",
-    "slots",
-    "frequency",
-    "version",
-    "rule",
-    "initial_slots",
-    "initializer",
-    "init_args",
-    "seed",
-    "matrix",
-)
 
 _names = itertools.count()
 
@@ -81,79 +66,6 @@ def refuse_xla() -> None:
             'jit_compile=False (or "auto" in Keras), or do the lookup outside the compiled '
             "function and pass its result in"
         )
-
-
-def _refuse_while(op: tf.Operation) -> None:
-    # Under a tape the op is a stand-in without a graph; a tape inside the loop
-    # works.
-    graph = getattr(op, "graph", None)
-    while graph is not None:
-        if isinstance(graph, func_graphs.WhileBodyFuncGraph):
-            raise NotImplementedError(
-                "the gradient of an embedding lookup inside tf.while_loop is not available: "
-                "TensorFlow would accumulate it over a dense variable. Do the lookup before the "
-                "loop, of all its ids at once, and index the result inside"
-            )
-        graph = getattr(graph, "outer_graph", None)
-
-
-@tf.RegisterGradient("TfEmbedding>Lookup")  # type: ignore[untyped-decorator]
-def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    dim = op.get_attr("dim")
-    return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
-
-
-@tf.RegisterGradient("TfEmbedding>JoinParts")  # type: ignore[untyped-decorator]
-def _join_parts_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    return [make_gradient(gradient, op.inputs[1]), *[None] * (len(op.inputs) - 1)]
-
-
-@tf.RegisterGradient("TfEmbedding>Pool")  # type: ignore[untyped-decorator]
-def _pool_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    rows, splits, weights = op.inputs
-    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
-        gradients=[gradient],
-        row_splits=[splits],
-        weights=[weights],
-        rows=[rows],
-        combiners=[op.get_attr("combiner")],
-        max_norms=[op.get_attr("max_norm")],
-    )
-    return [of_rows[0], None, of_weights[0]]
-
-
-@tf.RegisterGradient("TfEmbedding>LookupPooled")  # type: ignore[untyped-decorator]
-def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    n = op.get_attr("N")
-    inputs, outputs = list(op.inputs), list(op.outputs)
-    keys, splits, weights = inputs[n : 2 * n], inputs[2 * n : 3 * n], inputs[3 * n :]
-    rows = outputs[n:]
-    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
-        gradients=list(gradients[:n]),
-        row_splits=splits,
-        weights=weights,
-        rows=rows,
-        combiners=op.get_attr("combiners"),
-        max_norms=op.get_attr("max_norms"),
-    )
-    for values, dim in zip(of_rows, op.get_attr("dims")):
-        values.set_shape([None, dim])  # a gradient can come without a static shape
-    slices = [make_gradient(values, k) for values, k in zip(of_rows, keys)]
-    return [*slices, *[None] * (2 * n), *of_weights]
-
-
-def make_gradient(values: tf.Tensor, keys: tf.Tensor) -> tf.IndexedSlices:
-    """The gradient of a variable: values [n, dim] at keys [n].
-
-    Its dense shape has no rows and is int32, which is what `tf.cond` makes for a
-    branch that does not touch the variable.
-    """
-    return tf.IndexedSlices(
-        values, keys, tf.constant([0, int(values.shape[1])], dtype=tf.int32)
-    )
 
 
 class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
@@ -200,12 +112,25 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
     def export_state(self) -> dict[str, tf.Tensor]:
         """All content as named tensors, of one moment."""
         return dict(
-            zip(_STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
+            zip(saveable.STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
         )
 
     def import_state(self, state: Mapping[str, Any]) -> Any:
         """Makes the content exactly this."""
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
+
+
+def _device_of_next_variable() -> Any:
+    """A scope of the device that the device functions in force give a variable.
+
+    A setter of parameter servers knows TensorFlow's variables by their op, and
+    counts them to deal them out; so it is asked by one such op, which never runs.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    if tf.executing_eagerly() or not graph._device_function_stack.peek_objs():
+        return contextlib.nullcontext()
+    probe = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], name="embedding_device")
+    return tf.compat.v1.device(probe.device)
 
 
 class EmbeddingTable(PartTable):
@@ -215,11 +140,12 @@ class EmbeddingTable(PartTable):
         return {f"-{name}": tensor for name, tensor in self.export_state().items()}
 
     def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.import_state({name: restored_tensors[f"-{name}"] for name in _STATE})
+        return self.import_state({name: restored_tensors[f"-{name}"] for name in saveable.STATE})
 
 
-class EmbeddingVariable(  # type: ignore[misc]
-    resource_variable_ops.BaseResourceVariable, saveable_object.SaveableObject
+class EmbeddingVariable(
+    resource_variable_ops.BaseResourceVariable,  # type: ignore[misc]
+    saveable.Saveable,
 ):
     """A table from any int64 key to a row: a vector and its optimizer state.
 
@@ -299,7 +225,10 @@ class EmbeddingVariable(  # type: ignore[misc]
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
             tables = _make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
-            handles = [table.resource_handle for table in tables]
+            handles = []
+            for of_part in tables:
+                with _device_of_next_variable():
+                    handles.append(of_part.resource_handle)
             table: Any = tables[0]
             if num_parts > 1:
                 whole = parts.WholeHandle(dim, shared_name, f"{name}/" if in_graph else None)
@@ -326,7 +255,6 @@ class EmbeddingVariable(  # type: ignore[misc]
         self._dim = dim
         self._spec = spec
         self._tables = tables
-        self._specs: Optional[list[saveable_object.SaveSpec]] = None
         self.table = table
         self._maybe_initialize_trackable()
         self._track_trackable(self.table, "table", overwrite=True)
@@ -389,10 +317,11 @@ class EmbeddingVariable(  # type: ignore[misc]
         keys = to_int64(indices, "indices")
         # Tells tapes, and the function being traced, that it reads the variable.
         resource_variable_ops.variable_accessed(self)
-        if self.num_parts == 1:
-            values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
-        else:
-            values = parts.lookup(self.handle, self._handles(), keys, self._dim)
+        with gradients.through_cond():
+            if self.num_parts == 1:
+                values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+            else:
+                values = parts.lookup(self.handle, self._handles(), keys, self._dim)
         return tf.identity(values, name=name)
 
     def _handles(self) -> list[tf.Tensor]:
@@ -488,7 +417,7 @@ class EmbeddingVariable(  # type: ignore[misc]
         step = tf.cast(step, tf.int64)
         if self.num_parts > 1:
             # Every part sees the whole shape, so that none writes where another refuses.
-            keys, values = _check_rows(keys, values, self._dim)
+            keys, values = parts.checked(keys, values, self._dim, "values")
 
         def upsert(share: parts.Share) -> Any:
             return ops.tf_embedding_upsert(
@@ -521,7 +450,8 @@ class EmbeddingVariable(  # type: ignore[misc]
 
     def state(self) -> dict[str, tf.Tensor]:
         """All that a checkpoint holds, as named tensors of one moment."""
-        return self.table.export_state()
+        state: dict[str, tf.Tensor] = self.table.export_state()
+        return state
 
     def load_state(self, state: Mapping[str, Any]) -> Any:
         """Makes the variable exactly what `state()` returned; arrays will do.
@@ -530,17 +460,18 @@ class EmbeddingVariable(  # type: ignore[misc]
           ValueError: an entry is missing.
           tf.errors.InvalidArgumentError: an entry does not fit; nothing changed.
         """
-        missing = [name for name in _STATE if name not in state]
+        missing = [name for name in saveable.STATE if name not in state]
         if missing:
             raise ValueError(f"state lacks {', '.join(missing)}; pass what state() returned")
-        return self.table.import_state({name: state[name] for name in _STATE})
+        return self.table.import_state({name: state[name] for name in saveable.STATE})
 
     # What a dense variable would do.
 
     def _no_dense_value(self, what: str) -> TypeError:
         return TypeError(
             f"{what}: embedding variable {self.name!r} has no dense value. Look keys up with "
-            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(). "
+            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(), train with "
+            "tf_embedding.optimizers or, in place of tf.compat.v1.train, tf_embedding.train. "
             "tf.custom_gradient and tf.recompute_grad read every variable they meet as dense: do "
             "the lookup outside and pass its result in"
         )
@@ -593,55 +524,6 @@ class EmbeddingVariable(  # type: ignore[misc]
             return tf.constant(True, name=name)
         each = [ops.tf_embedding_is_initialized(handle=handle) for handle in self._handles()]
         return tf.reduce_all(tf.stack(each), name=name)
-
-    # What the Saver of v1 graphs asks: a variable is its own SaveableObject.
-
-    @property
-    def specs(self) -> list[saveable_object.SaveSpec]:
-        """What a Saver writes: the vectors under the variable's name, the rest beside it.
-
-        The keys of `var` are the tensor `var-keys`, and so on.
-        """
-        if self._specs is None:
-            with tf_ops.colocate_with(self.handle, ignore_existing=True):
-                state = self.table.export_state()
-            self._specs = [
-                saveable_object.SaveSpec(state[field], "", self._entry(field)) for field in _STATE
-            ]
-        return self._specs
-
-    def _entry(self, field: str) -> str:
-        name = self.name.split(":")[0]
-        return name if field == "values" else f"{name}-{field}"
-
-    def restore(self, restored_tensors: Any, restored_shapes: Any = None) -> Any:
-        """Takes what a Saver read; or, of `init_from_checkpoint`, the vectors alone."""
-        del restored_shapes
-        if len(restored_tensors) == 1:
-            restored_tensors = self._all_entries(restored_tensors[0])
-        return self.table.import_state(dict(zip(_STATE, restored_tensors)))
-
-    def _all_entries(self, vectors: tf.Tensor) -> list[tf.Tensor]:
-        # tf.compat.v1.train.init_from_checkpoint reads one tensor of a name that
-        # it was given. The others are beside it in the same file.
-        if vectors.op.type != "RestoreV2":
-            raise TypeError(
-                f"embedding variable {self.name!r} restores from a checkpoint, not from "
-                f"{vectors.op.type}; write rows with upsert()"
-            )
-        prefix, names = vectors.op.inputs[:2]
-        (name,) = tf.get_static_value(names)
-        wanted = [
-            name.decode() + self._entry(field)[len(self._entry("values")) :] for field in _STATE
-        ]
-        return list(
-            tf.raw_ops.RestoreV2(
-                prefix=prefix,
-                tensor_names=wanted,
-                shape_and_slices=[""] * len(wanted),
-                dtypes=[spec.dtype for spec in self.specs],
-            )
-        )
 
     def to_proto(self, export_scope: Optional[str] = None) -> None:
         # Keeps it out of the variable collections of a MetaGraph: it would be
@@ -708,7 +590,7 @@ class _Part(EmbeddingVariable):
             in_graph_mode=False,
         )
         self.whole, self.number = whole, number
-        self._dim, self._spec, self._specs = whole.dim, whole._spec, None
+        self._dim, self._spec = whole.dim, whole._spec
         self._tables, self.table = [table], table
 
 
@@ -745,21 +627,6 @@ def _make_tables(
         )
         for number in range(num_parts)
     ]
-
-
-def _check_rows(keys: tf.Tensor, values: tf.Tensor, dim: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Raises InvalidArgumentError unless there is a row of dim values for each key."""
-    rows = tf.shape(values, out_type=tf.int64)
-    wanted = tf.stack([tf.size(keys, out_type=tf.int64), dim])
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_equal(tf.rank(keys), 1, "keys must be a vector"),
-            tf.debugging.assert_equal(
-                rows, wanted, "values must be a matrix with a row of dim values for each key"
-            ),
-        ]
-    ):
-        return tf.identity(keys), tf.identity(values)
 
 
 def _as_one(operations: Sequence[Any]) -> Any:

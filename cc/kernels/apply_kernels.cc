@@ -63,11 +63,11 @@ class ApplyOp : public OpKernel {
 
     const int64_t step_value = step.scalar<int64_t>()();
     BoundRule rule;
-    OP_REQUIRES_OK(context, ToTensorFlow(BindRule(
-                                rule_, rate.scalar<float>()(),
-                                rule_step.scalar<int64_t>()(),
-                                hyper.vec<float>().data(),
-                                static_cast<int>(hyper.NumElements()), &rule)));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(BindRule(
+                       rule_, rate.scalar<float>()(),
+                       rule_step.scalar<int64_t>()(), hyper.vec<float>().data(),
+                       static_cast<int>(hyper.NumElements()), &rule)));
     Tensor* token;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &token));
     token->scalar<float>()() = 0;

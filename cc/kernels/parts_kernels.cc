@@ -3,11 +3,10 @@
 
 // Kernels of cc/ops/parts_ops.cc.
 
-#include "cc/core/parts.h"
-
 #include <string>
 #include <vector>
 
+#include "cc/core/parts.h"
 #include "cc/core/pooling.h"
 #include "cc/kernels/pooling_inputs.h"
 #include "cc/kernels/resource.h"
@@ -102,9 +101,9 @@ class JoinPartsOp : public OpKernel {
     const int64_t n = keys.NumElements();
     Tensor* out;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n, dim_}, &out));
-    OP_REQUIRES_OK(
-        context, ToTensorFlow(JoinParts(parts, n, static_cast<int>(dim_),
-                                        out->flat<float>().data())));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(JoinParts(parts, n, static_cast<int>(dim_),
+                                          out->flat<float>().data())));
   }
 
  private:
@@ -135,8 +134,7 @@ class PoolOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadWeights(context->input(2), num_keys, &weights));
     const int64_t num_bags = splits.NumElements() - 1;
     Tensor* out;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {num_bags, dim}, &out));
+    OP_REQUIRES_OK(context, context->allocate_output(0, {num_bags, dim}, &out));
     const float* const vectors = rows.flat<float>().data();
     float* const pooled = out->flat<float>().data();
     const auto bounds = splits.vec<int64_t>();

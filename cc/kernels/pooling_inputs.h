@@ -12,8 +12,8 @@
 namespace tf_embedding {
 
 // Null where the feature has no weights.
-inline absl::Status ReadWeights(const tensorflow::Tensor& weights, int64_t num_keys,
-                         const float** values) {
+inline absl::Status ReadWeights(const tensorflow::Tensor& weights,
+                                int64_t num_keys, const float** values) {
   *values = nullptr;
   TF_RETURN_IF_ERROR(CheckVector(weights, "weights"));
   if (weights.NumElements() == 0) return absl::OkStatus();
@@ -22,7 +22,8 @@ inline absl::Status ReadWeights(const tensorflow::Tensor& weights, int64_t num_k
   return absl::OkStatus();
 }
 
-inline absl::Status ReadSplits(const tensorflow::Tensor& splits, int64_t num_keys) {
+inline absl::Status ReadSplits(const tensorflow::Tensor& splits,
+                               int64_t num_keys) {
   TF_RETURN_IF_ERROR(CheckVector(splits, "row_splits"));
   return ToTensorFlow(CheckSplits(splits.vec<int64_t>().data(),
                                   splits.NumElements(), num_keys));

@@ -83,7 +83,9 @@ REGISTER_OP("TfEmbedding>Pool")
       c->set_output(0, c->Matrix(bags, c->Dim(c->input(0), 1)));
       return absl::OkStatus();
     })
-    .Doc("Combines the rows of each bag, as LookupPooled does after its lookup.");
+    .Doc(
+        "Combines the rows of each bag, as LookupPooled does after its "
+        "lookup.");
 
 }  // namespace
 }  // namespace tf_embedding
