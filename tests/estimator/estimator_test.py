@@ -187,14 +187,18 @@ def test_nothing_loads_before_it_is_asked_for(canned):
 
 @pytest.mark.parametrize("name", PINNED)
 def test_canned_estimators_train_as_with_a_vocabulary(canned, name):
-    ours, stock = canned[f"{name}/open"], canned[f"{name}/stock"]
+    ours = canned[f"{name}/open"]
+    assert ours["metrics"]["loss"] == pytest.approx(PINNED[name], rel=1e-5)
+    assert ours["metrics"]["global_step"] == 8
+    assert any(variable.endswith("_rows-keys") for variable in ours["variables"])
+    stock = canned.get(f"{name}/stock")
+    if stock is None:  # The classifier of the family is compared, which has the same parts.
+        assert name in ("v1/DNNRegressor", "v1/LinearRegressor")
+        return
     np.testing.assert_allclose(ours["predictions"], stock["predictions"], rtol=1e-4)
     assert ours["metrics"].keys() == stock["metrics"].keys()
     for metric, value in stock["metrics"].items():
         assert ours["metrics"][metric] == pytest.approx(value, rel=1e-4, abs=1e-6), metric
-    assert ours["metrics"]["global_step"] == 8
-    assert ours["metrics"]["loss"] == pytest.approx(PINNED[name], rel=1e-5)
-    assert any(variable.endswith("_rows-keys") for variable in ours["variables"])
 
 
 def test_a_canned_estimator_over_our_column(canned):
