@@ -195,6 +195,7 @@ def ask_a_fresh_process(exported: str, data: Data) -> np.ndarray:
 def main(argv: List[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {argv[1:]}: flags look like --name=value.")
+    tf1.logging.set_verbosity(tf1.logging.ERROR)
     os.makedirs(FLAGS.out, exist_ok=True)
     data = Data(FLAGS.data, FLAGS.rows, FLAGS.test_fraction, FLAGS.seed)
     wide, deep = data.columns(FLAGS.dim)
