@@ -16,7 +16,8 @@ state, that is born when the key is first trained:
 `tf_embedding.layers` and `tf_embedding.optimizers`, attributes that load when
 they are first used, hold the Keras face. They follow `tf.keras`: Keras 3 where
 that is Keras 3, else Keras 2; the packages `tf_embedding.keras3` and
-`tf_embedding.keras2` name one of them outright. Importing this package imports
+`tf_embedding.keras2` name one of them outright. `tf_embedding.feature_column` and
+`tf_embedding.estimator` load in the same way. Importing this package imports
 no Keras and changes nothing in TensorFlow but its list of known ops.
 """
 

@@ -516,7 +516,7 @@ class EmbeddingVariable(
     scatter_min = scatter_max = batch_scatter_update = _stock_update
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """The name and ":0", as of any variable."""
         name = str(super().name)
         # Where a Saver and a warm start collect what they look up in a checkpoint, a

@@ -35,13 +35,13 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 # The readers of the data, and the exact AUC.
 sys.path.insert(0, os.path.join(_HERE, "..", "ctr"))
 
-import ctr_metrics
-import ctr_readers
-import numpy as np
-import tensorflow as tf
-from absl import app, flags
+import ctr_metrics  # noqa: E402
+import ctr_readers  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from absl import app, flags  # noqa: E402
 
-import tf_embedding as te
+import tf_embedding as te  # noqa: E402
 
 tf1 = tf.compat.v1
 fc = tf1.feature_column
@@ -216,7 +216,8 @@ def main(argv: List[str]) -> None:
     scores = np.array([answer["logistic"][0] for answer in answers])
     labels = np.concatenate([batch for _, batch in data.batches(False, _BLOCK_ROWS)])
     print(f"rows: {data.split:,} trained, {len(labels):,} evaluated")
-    print(f"AUC: {ctr_metrics.auc(labels, scores):.4f}  (the estimator's metric: {metrics['auc']:.4f})")
+    auc = ctr_metrics.auc(labels, scores)
+    print(f"AUC: {auc:.4f}  (the estimator's metric: {metrics['auc']:.4f})")
     print(f"log loss: {ctr_metrics.log_loss(labels, scores):.4f}")
 
     receiver = te.estimator.export.build_parsing_serving_input_receiver_fn(

@@ -4,10 +4,12 @@
 
 The names are those of `tf.estimator`; `tf_embedding.estimator.v1` has those of
 `tf.compat.v1.estimator`, whose canned estimators take the optimizers of
-`te.train` (the others do by `canned_optimizer`). TensorFlow 2.15 has all this itself. For 2.16 and newer it comes from the
-package tensorflow_estimator 2.15 (`pip install 'tf-embedding[estimator]'`), made to
-load there by stand-ins for what TensorFlow took out (_compat.py); they are
-registered when this module is first used, not by `import tf_embedding`.
+`te.train` (the others do by `canned_optimizer`).
+
+TensorFlow 2.15 has all this itself. For 2.16 and newer it comes from the package
+tensorflow_estimator 2.15 (`pip install 'tf-embedding[estimator]'`), made to load
+there by stand-ins for what TensorFlow took out (_compat.py); they are registered
+when this module is first used, not by `import tf_embedding`.
 
 Canned estimators are written with Keras 2: from TensorFlow 2.16 on they need
 TF_USE_LEGACY_KERAS=1 in the environment, before TensorFlow is imported, and the

@@ -46,10 +46,10 @@ def _refuse_closed(frame: Optional[FrameType], name: str) -> None:
         frame = frame.f_back
 
 
-@serialization.register_feature_column  # type: ignore[untyped-decorator]
-class EmbeddingCategoricalColumn(  # type: ignore[misc]
-    fc_v2.CategoricalColumn,
-    fc_v1._CategoricalColumn,
+@serialization.register_feature_column
+class EmbeddingCategoricalColumn(
+    fc_v2.CategoricalColumn,  # type: ignore[misc]
+    fc_v1._CategoricalColumn,  # type: ignore[misc]
     collections.namedtuple("_Column", ("key", "dtype", "partition_num", "ev_option")),
 ):
     """See `categorical_column_with_embedding`."""
@@ -170,7 +170,7 @@ class EmbeddingCategoricalColumn(  # type: ignore[misc]
         return categorical_column_with_embedding(**config)
 
 
-@serialization.register_feature_column  # type: ignore[untyped-decorator]
+@serialization.register_feature_column
 class SequenceEmbeddingCategoricalColumn(fc_v2.SequenceCategoricalColumn):  # type: ignore[misc]
     """See `sequence_categorical_column_with_embedding`."""
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import tensorflow as tf
 from tensorflow.python.feature_column import feature_column_v2 as fc_v2
@@ -19,7 +19,7 @@ from tf_embedding.get_variable import get_embedding_variable
 _RESOURCE = "embedding_weights"
 
 
-@serialization.register_feature_column  # type: ignore[untyped-decorator]
+@serialization.register_feature_column
 class DynamicEmbeddingColumn(fc_v2.EmbeddingColumn):  # type: ignore[misc]
     """See `embedding_column`."""
 
@@ -41,14 +41,14 @@ class DynamicEmbeddingColumn(fc_v2.EmbeddingColumn):  # type: ignore[misc]
         if self.ckpt_to_load_from is not None:
             if tf.executing_eagerly() or variable._initializer_op is None:
                 raise ValueError(
-                    f"ckpt_to_load_from of column {self.name!r} is {self.ckpt_to_load_from!r}, which "
-                    "is for v1 graphs. Restore the layer by tf.train.Checkpoint"
+                    f"ckpt_to_load_from of column {self.name!r} is {self.ckpt_to_load_from!r}, "
+                    "which is for v1 graphs. Restore the layer by tf.train.Checkpoint"
                 )
             tf.compat.v1.train.init_from_checkpoint(
                 self.ckpt_to_load_from, {self.tensor_name_in_ckpt: variable}
             )
         ids = sparse_tensors.id_tensor.plain()
-        look_up = nn.safe_embedding_lookup_sparse
+        look_up: Callable[..., tf.Tensor] = nn.safe_embedding_lookup_sparse
         rank = ids.dense_shape.shape[0]
         if not self.use_safe_embedding_lookup and rank is not None and rank <= 2:
             look_up = nn.embedding_lookup_sparse
@@ -68,7 +68,7 @@ class DynamicEmbeddingColumn(fc_v2.EmbeddingColumn):  # type: ignore[misc]
     def _old_get_dense_tensor_internal(
         self, sparse_tensors: Any, weight_collections: Any, trainable: Any
     ) -> tf.Tensor:
-        column = base_of(self.categorical_column)
+        column: Any = base_of(self.categorical_column)
         parts = column.partition_num
         variable = get_embedding_variable(
             _RESOURCE,

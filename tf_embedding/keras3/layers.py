@@ -49,7 +49,7 @@ from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable
 from tf_embedding.variable import EmbeddingVariable
 
-__all__ = ["DenseFeatures", "Embedding", "EmbeddingBag", "EmbeddingTables"]
+__all__ = ["DenseFeatures", "Embedding", "EmbeddingBag", "EmbeddingTables"]  # noqa: F822
 
 _register = keras.saving.register_keras_serializable(package="tf_embedding")
 _ID_DTYPES = ("int32", "int64", "string")
