@@ -151,6 +151,34 @@ def test_beside_other_columns():
     assert len(layer.trainable_variables) == 3 and len(layer.non_trainable_variables) == 2
 
 
+def test_shared_embeddings_in_a_graph():
+    """TensorFlow makes shared columns in graphs only."""
+    tf1 = tf.compat.v1
+
+    def run(make, optimizer):
+        with tf.Graph().as_default(), tf1.Session() as session:
+            columns = fc.shared_embeddings([make("x"), make("z")], 2, initializer=initializer())
+            inputs = {
+                "x": tf.constant(IDS, tf.int64),
+                "z": tf.constant(IDS[::-1].copy(), tf.int64),
+            }
+            output = keras.layers.DenseFeatures(columns)(inputs)
+            step = optimizer.minimize(tf.reduce_sum((output - 1.0) ** 2))
+            session.run(tf1.global_variables_initializer())
+            outputs = []
+            for _ in range(3):
+                outputs.append(session.run(output))
+                session.run(step)
+            return outputs, len(tf1.trainable_variables())
+
+    got, trained = run(lambda key: column(key, tf.int64), te.train.AdagradOptimizer(0.1))
+    want, _ = run(
+        lambda key: fc.categorical_column_with_identity(key, 10), tf1.train.AdagradOptimizer(0.1)
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    assert trained == 1 and np.abs(got[2] - got[0]).max() > 0.05
+
+
 def test_an_untrainable_column_stays_as_it_is():
     for make in EMBEDDING_COLUMNS.values():
         embedding = make(column("x", tf.int64), 2, initializer=initializer(), trainable=False)
@@ -208,7 +236,8 @@ def test_a_stock_layer_does_not_write_half_of_itself(tmp_path, name):
 
 @pytest.mark.parametrize("embedding", EMBEDDING_COLUMNS)
 def test_files_of_our_layer(embedding, tmp_path):
-    embedded = EMBEDDING_COLUMNS[embedding](column("x", tf.int64), 2, "sum")
+    in_parts = column("x", tf.int64, partition_num=2)
+    embedded = EMBEDDING_COLUMNS[embedding](in_parts, 2, "sum")
     model = functional(layers.DenseFeatures([embedded]))
     features, labels = {"x": FEATURES["x"]}, tf.constant([[1.0], [2.0], [3.0], [4.0]])
     model.fit(features, labels, epochs=3, verbose=0)

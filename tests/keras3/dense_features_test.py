@@ -93,7 +93,7 @@ def test_an_untrainable_column_stays_as_it_is(embedding):
 @pytest.mark.parametrize("embedding", EMBEDDING_COLUMNS)
 def test_files(embedding, tmp_path):
     columns = [
-        EMBEDDING_COLUMNS[embedding](column("x", tf.int64), 2),
+        EMBEDDING_COLUMNS[embedding](column("x", tf.int64, partition_num=2), 2),
         fc.embedding_column(
             fc.categorical_column_with_hash_bucket("numbers", 5, tf.int64), 3
         ),
