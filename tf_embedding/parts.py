@@ -42,7 +42,7 @@ def part_of(key: int, num_parts: int) -> int:
     """The part that owns a key, in plain Python.
 
     >>> [part_of(key, 4) for key in (0, 1, 2, 5, 6, 7)]
-    [1, 2, 2, 0, 2, 3]
+    [2, 0, 0, 0, 2, 3]
     """
     mask = 2**64 - 1
     z = (key + 0x9E3779B97F4A7C15) & mask

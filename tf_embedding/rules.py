@@ -283,6 +283,7 @@ def apply(
     counts = None if counts is None else tf.cast(counts, tf.int64)
     if variable.num_parts > 1:
         keys, values = parts.checked(keys, values, variable.dim, "gradients", counts)
+    batch_size = tf.size(keys, out_type=tf.int64)
     shares = variable.shares_of(keys)
     learning_rate, step = tf.cast(learning_rate, tf.float32), tf.cast(step, tf.int64)
     rule_step = step if rule_step is None else tf.cast(rule_step, tf.int64)
@@ -294,6 +295,7 @@ def apply(
             keys=share.keys,
             gradients=share.take(values),
             counts=tf.zeros([0], tf.int64) if counts is None else share.take(counts),
+            batch_size=batch_size,
             learning_rate=learning_rate,
             step=step,
             rule_step=rule_step,

@@ -166,6 +166,7 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
       }
     }
   }
+  if (n == 0) return Status();
   return CatchOutOfMemory(*this, [&] {
     for (;;) {
       {
@@ -188,6 +189,16 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
         *rows_reset += reset;
       }
     }
+  });
+}
+
+Status EmbeddingTable::AdoptRule(const BoundRule& rule, int64_t* rows_reset) {
+  *rows_reset = 0;
+  return CatchOutOfMemory(*this, [&] {
+    WriterLock lock(&layout_lock_);
+    if (rule_ == rule.info) return Status();
+    return ChangeRule(rule.info, rule.initial_vector_slots,
+                      rule.initial_scalar_slots, rows_reset);
   });
 }
 

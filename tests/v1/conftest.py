@@ -5,12 +5,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import tensorflow as tf
-
-# Where graph.py is.
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 if os.environ.get("TF_EMBEDDING_TESTS_V2_BEHAVIOR") == "off":
     tf.compat.v1.disable_v2_behavior()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,11 +17,14 @@ FILES = ["deeprec_test.py", "get_variable_test.py", "session_test.py", "train_te
 def test_with_v2_behavior_off() -> None:
     if os.environ.get("TF_EMBEDDING_TESTS_V2_BEHAVIOR") == "off":
         pytest.skip("this is that process")
-    here = os.path.dirname(os.path.abspath(__file__))
+    # Resolved: under Bazel this file is a link, and the others are not beside it.
+    here = Path(__file__).resolve().parent
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *(os.path.join(here, name) for name in FILES),
+            # Slow ones whose other case is enough here.
+            *("-k", "not (clipped and not adam) and not resumes_to_the_same_bits"),
+            *(str(here / name) for name in FILES),
         ],
         env={**os.environ, "TF_EMBEDDING_TESTS_V2_BEHAVIOR": "off"},
         stdout=subprocess.PIPE,
