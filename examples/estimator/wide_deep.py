@@ -21,6 +21,7 @@ Source: Cheng et al., "Wide & Deep Learning for Recommender Systems", DLRS 2016.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -28,8 +29,9 @@ import sys
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Canned estimators are written with Keras 2.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# Canned estimators are written with Keras 2, which TensorFlow 2.15 has itself.
+if importlib.util.find_spec("tf_keras") is not None:
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 # The readers of the data, and the exact AUC.
@@ -111,8 +113,11 @@ class Data:
             te.feature_column.categorical_column_with_embedding(name, dtype)
             for name, dtype in self.dtypes.items()
         ]
-        uniform = tf1.random_uniform_initializer(-0.05, 0.05, seed=self._seed)
-        deep: List[Any] = [fc.embedding_column(column, dim, initializer=uniform) for column in wide]
+        deep: List[Any] = []
+        for i, column in enumerate(wide):
+            # The seeds of the Keras example: the same keys begin with the same vectors.
+            uniform = tf1.random_uniform_initializer(-0.05, 0.05, seed=self._seed + 1000 + i)
+            deep.append(fc.embedding_column(column, dim, initializer=uniform))
         if self.num_dense:
             deep.append(fc.numeric_column("dense", (self.num_dense,)))
         return wide, deep

@@ -9,6 +9,7 @@ down: PINNED.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -43,7 +44,9 @@ PINNED = {
 
 
 def run_script(name, *arguments):
-    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}
+    environment = dict(os.environ)
+    if importlib.util.find_spec("tf_keras") is not None:  # TensorFlow 2.15 has Keras 2 itself.
+        environment["TF_USE_LEGACY_KERAS"] = "1"
     done = subprocess.run(
         [sys.executable, str(HERE / name), *arguments],
         env=environment,
