@@ -26,7 +26,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Canned estimators are written with Keras 2, which TensorFlow 2.15 has itself.
@@ -54,6 +54,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("data", os.path.normpath(_DATA), "The flights.")
 flags.DEFINE_enum("input", "parquet", ("parquet", "tfrecord"), "What input_fn reads.")
 flags.DEFINE_integer("rows", None, "Take so many rows only, from the start.", lower_bound=100)
+flags.DEFINE_list("features", [], "Take these features and crosses only; by default all.")
 flags.DEFINE_integer("dim", 8, "Length of an embedding vector.", lower_bound=1)
 flags.DEFINE_list("hidden", ["64", "32"], "Units of the hidden layers.")
 flags.DEFINE_float("wide_rate", 0.02, "Learning rate of FTRL.", lower_bound=0.0)
@@ -70,7 +71,14 @@ Features = Dict[str, Any]
 class Data:
     """The rows of a file as batches of features: categories, crosses of them, numbers."""
 
-    def __init__(self, path: str, rows: Optional[int], test_fraction: float, seed: int):
+    def __init__(
+        self,
+        path: str,
+        rows: Optional[int],
+        test_fraction: float,
+        seed: int,
+        only: Sequence[str] = (),
+    ):
         self._reader = ctr_readers.open_reader(path, "auto", "label", None, [], [])
         self._seed = seed
         self.total = min(self._reader.num_rows, rows or self._reader.num_rows)
@@ -84,6 +92,11 @@ class Data:
             **{name: tf.string if text else tf.int64 for name, text in self._is_text.items()},
             **{name: tf.string for name in self._crosses},
         }
+        unknown = sorted(set(only) - set(self.dtypes))
+        if unknown:
+            raise ValueError(f"--features={unknown}: there are {sorted(self.dtypes)}")
+        if only:
+            self.dtypes = {name: dtype for name, dtype in self.dtypes.items() if name in only}
 
     def batches(self, training: bool, size: int) -> Iterator[Tuple[Features, np.ndarray]]:
         """Batches in time order; in training the rows of a block come in random order."""
@@ -98,6 +111,7 @@ class Data:
                 for text in texts[1:]:
                     joined = np.char.add(np.char.add(joined, "\x01"), text)
                 features[name] = joined.astype(bytes)
+            features = {name: features[name] for name in self.dtypes}
             features["dense"] = block.dense
             order = np.arange(len(block))
             if training:
@@ -202,7 +216,7 @@ def main(argv: List[str]) -> None:
         raise app.UsageError(f"unknown arguments {argv[1:]}: flags look like --name=value.")
     tf1.logging.set_verbosity(tf1.logging.ERROR)
     os.makedirs(FLAGS.out, exist_ok=True)
-    data = Data(FLAGS.data, FLAGS.rows, FLAGS.test_fraction, FLAGS.seed)
+    data = Data(FLAGS.data, FLAGS.rows, FLAGS.test_fraction, FLAGS.seed, FLAGS.features)
     wide, deep = data.columns(FLAGS.dim)
     train_fn, test_fn = make_input_fns(data, deep)
     estimator = te.estimator.v1.DNNLinearCombinedClassifier(
