@@ -260,10 +260,15 @@ class EmbeddingVariable(
         self._maybe_initialize_trackable()
         self._track_trackable(self.table, "table", overwrite=True)
         if in_graph:
-            keys = tf.compat.v1.GraphKeys
-            names = set([keys.GLOBAL_VARIABLES] if collections is None else collections)
-            if trainable:
-                names.add(keys.TRAINABLE_VARIABLES)
+            self._add_to_collections(collections)
+
+    def _add_to_collections(self, collections: Optional[Sequence[str]]) -> None:
+        keys = tf.compat.v1.GraphKeys
+        names = set([keys.GLOBAL_VARIABLES] if collections is None else collections)
+        if self.trainable:
+            names.add(keys.TRAINABLE_VARIABLES)
+        # Those of the graph that the variable is in, as at its creation.
+        with tf.init_scope():
             for collection in sorted(names):
                 tf.compat.v1.add_to_collection(collection, self)
 

@@ -20,25 +20,28 @@ constexpr int64_t kLockAllFrom = 256;
 // Locks shards for reading, in ascending order, for a scope.
 class ShardReaderLocks {
  public:
-  ShardReaderLocks(const std::vector<std::unique_ptr<Shard>>& shards,
+  ShardReaderLocks(SharedSpinLock* locks, int num_shards,
                    const std::bitset<1 << kMaxLog2Shards>& wanted)
-      : shards_(shards), wanted_(wanted) {
-    for (size_t s = 0; s < shards_.size(); ++s) {
-      if (wanted_[s]) shards_[s]->lock()->lock_shared();
+      : locks_(locks), num_shards_(num_shards), wanted_(wanted) {
+    for (int s = 0; s < num_shards_; ++s) {
+      if (wanted_[s]) locks_[s].lock_shared();
     }
   }
   ~ShardReaderLocks() {
-    for (size_t s = 0; s < shards_.size(); ++s) {
-      if (wanted_[s]) shards_[s]->lock()->unlock_shared();
+    for (int s = 0; s < num_shards_; ++s) {
+      if (wanted_[s]) locks_[s].unlock_shared();
     }
   }
   ShardReaderLocks(const ShardReaderLocks&) = delete;
   ShardReaderLocks& operator=(const ShardReaderLocks&) = delete;
 
  private:
-  const std::vector<std::unique_ptr<Shard>>& shards_;
+  SharedSpinLock* const locks_;
+  const int num_shards_;
   const std::bitset<1 << kMaxLog2Shards> wanted_;
 };
+
+struct NoScratch {};
 
 std::bitset<1 << kMaxLog2Shards> AllShards() {
   return std::bitset<1 << kMaxLog2Shards>().set();
@@ -74,12 +77,14 @@ EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
       log2_shards_(log2_shards),
       layout_(dim, 0, 0),
       arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
-      initializer_(std::move(initializer)) {
+      initializer_(std::move(initializer)),
+      shard_locks_(new SharedSpinLock[1 << log2_shards]) {
   const int num_shards = 1 << log2_shards;
   views_.resize(num_shards);
   for (int s = 0; s < num_shards; ++s) {
     shards_.push_back(std::make_unique<Shard>(
-        static_cast<double>(s) / num_shards, layout_, arena_.get()));
+        static_cast<double>(s) / num_shards, layout_, arena_.get(),
+        &shard_locks_[s]));
   }
 }
 
@@ -170,7 +175,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
         wanted.set(ShardOfHash(MixKey(keys[i]), log2_shards_));
       }
     }
-    ShardReaderLocks locks(shards_, wanted);
+    ShardReaderLocks locks(shard_locks_.get(), 1 << log2_shards_, wanted);
     num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
   }
   for (int64_t m = 0; m < num_missing; ++m) {
@@ -311,7 +316,7 @@ Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
   for (size_t s = 0; s < shards_.size(); ++s) {
     fresh.push_back(std::make_unique<Shard>(
         static_cast<double>(s) / static_cast<double>(shards_.size()), layout,
-        arena.get()));
+        arena.get(), &shard_locks_[s]));
     fresh.back()->CopyRows(*shards_[s], dim_, init_slots);
   }
   *rows_reset = 0;
@@ -336,16 +341,17 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    return ForEachShare(
+    return ForEachShare<NoScratch>(
         keys, n, executor,
-        [&](int shard_number, const uint32_t* positions, int64_t count) {
-          Shard* const shard = shards_[shard_number].get();
-          for (int64_t p = 0; p < count; ++p) {
-            const int64_t i = positions[p];
-            const uint64_t hash = MixKey(keys[i]);
-            uint32_t row = shard->index().FindRow(hash, keys[i]);
+        [&](Shard* shard, const BatchShare& share, NoScratch*) {
+          for (int64_t p = 0; p < share.count; ++p) {
+            const int64_t key = share.keys[p];
+            const int64_t i = share.positions[p];
+            const uint64_t hash = MixKey(key);
+            uint32_t row = shard->index().FindRow(hash, key);
             if (row == kNoRow) {
-              row = shard->Insert(hash, keys[i]);
+              shard->Reserve(1);
+              row = shard->Insert(hash, key);
               InitSlots(shard->rows().record(row));
               shard->rows().meta(row)->frequency = 0;
             }
@@ -419,15 +425,18 @@ Status EmbeddingTable::Import(const TableShape& shape,
     // the rows then keep their vectors and get that rule's initial slots.
     ReaderLock lock(&layout_lock_);
     const bool same_rule = rule == rule_;
-    return ForEachShare(
+    return ForEachShare<NoScratch>(
         rows.keys, n, executor,
-        [&](int shard_number, const uint32_t* positions, int64_t count) {
-          Shard* const shard = shards_[shard_number].get();
-          for (int64_t p = 0; p < count; ++p) {
-            const int64_t i = positions[p];
-            const uint64_t hash = MixKey(rows.keys[i]);
-            uint32_t row = shard->index().FindRow(hash, rows.keys[i]);
-            if (row == kNoRow) row = shard->Insert(hash, rows.keys[i]);
+        [&](Shard* shard, const BatchShare& share, NoScratch*) {
+          for (int64_t p = 0; p < share.count; ++p) {
+            const int64_t key = share.keys[p];
+            const int64_t i = share.positions[p];
+            const uint64_t hash = MixKey(key);
+            uint32_t row = shard->index().FindRow(hash, key);
+            if (row == kNoRow) {
+              shard->Reserve(1);
+              row = shard->Insert(hash, key);
+            }
             float* const record = shard->rows().record(row);
             std::copy_n(rows.values + i * dim_, dim_, record);
             if (same_rule) {
@@ -450,18 +459,17 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
   std::atomic<int64_t> total{0};
   const Status status = CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    return ForEachShare(
+    return ForEachShare<NoScratch>(
         keys, n, executor,
-        [&](int shard_number, const uint32_t* positions, int64_t count) {
-          Shard* const shard = shards_[shard_number].get();
+        [&](Shard* shard, const BatchShare& share, NoScratch*) {
           // Counts even a share that failed half way.
           struct Tally {
             std::atomic<int64_t>* total;
             int64_t here = 0;
             ~Tally() { total->fetch_add(here, std::memory_order_relaxed); }
           } tally{&total};
-          for (int64_t p = 0; p < count; ++p) {
-            const int64_t key = keys[positions[p]];
+          for (int64_t p = 0; p < share.count; ++p) {
+            const int64_t key = share.keys[p];
             if (shard->Remove(MixKey(key), key)) ++tally.here;
           }
           shard->Compact(layout_);

@@ -115,6 +115,23 @@ struct TableStats {
   int64_t fixed_bytes = 0;     // shards, initializer matrix
 };
 
+class EmbeddingTable;
+
+// One feature of a pooled lookup: bag b is keys splits[b] .. splits[b + 1] - 1
+// of the table, and out its combination (pooling.h), num_bags * dim values.
+// splits[0] is 0, never decreases, and ends with the number of keys, as
+// CheckSplits says.
+struct PooledRequest {
+  const EmbeddingTable* table = nullptr;
+  const int64_t* keys = nullptr;
+  const int64_t* splits = nullptr;
+  int64_t num_bags = 0;
+  const float* weights = nullptr;  // one each if null
+  PoolSpec pool;
+  float* out = nullptr;
+  float* rows = nullptr;  // the vectors of all keys too, unless null
+};
+
 class EmbeddingTable {
  public:
   static Status Create(TableOptions options,
@@ -133,14 +150,10 @@ class EmbeddingTable {
   Status Lookup(const int64_t* keys, int64_t n, float* out,
                 Executor* executor) const;
 
-  // Looks up and pools: bag b is keys splits[b] .. splits[b + 1] - 1, and out
-  // its combination (pooling.h), num_bags * dim values. splits[0] is 0, never
-  // decreases, and ends with the number of keys, as CheckSplits says. weights:
-  // one each if null. rows: the vectors of all keys too, unless null.
-  Status LookupPooled(const int64_t* keys, const int64_t* splits,
-                      int64_t num_bags, const float* weights,
-                      const PoolSpec& pool, float* out, float* rows,
-                      Executor* executor) const;
+  // Looks up and pools features of many tables, one table several times if need
+  // be, in one round of the executor. num_requests may be 0.
+  static Status LookupPooled(const PooledRequest* requests,
+                             int64_t num_requests, Executor* executor);
 
   // The rows of given keys. allocate is called once with the shape (size: n)
   // and returns where to write; the rows of absent keys are: initial vector,
@@ -182,17 +195,16 @@ class EmbeddingTable {
   EmbeddingTable(int dim, int log2_shards,
                  std::shared_ptr<const Initializer> initializer);
 
-  // Calls body(shard, positions, count) for every shard that has keys, with
-  // the shard's lock held by a writer.
-  template <class Body>
+  // Calls body(shard, share, scratch) for every shard that has keys, with the
+  // shard's lock held by a writer. A thread makes one Scratch for all of its
+  // shares.
+  template <class Scratch, class Body>
   Status ForEachShare(const int64_t* keys, int64_t n, Executor* executor,
                       const Body& body);
 
   // The share of one shard in Apply.
   struct Update;
-  void InitRow(const Update& update, int64_t key, float* record) const;
-  void ApplyShare(const Update& update, int shard_number,
-                  const uint32_t* positions, int64_t count);
+  class ShareUpdate;
 
   // The methods below need layout_lock_ as stated.
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
@@ -203,6 +215,8 @@ class EmbeddingTable {
   TableView ViewLocked() const;
   void InitSlots(float* record) const;
   void LookupRange(const int64_t* keys, int64_t n, float* out) const;
+  // False where there is no memory for scratch.
+  bool PoolBags(const PooledRequest& request, int64_t from, int64_t to) const;
 
   const int dim_;
   const int log2_shards_;
@@ -218,6 +232,7 @@ class EmbeddingTable {
   std::unique_ptr<SlabArena> arena_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
 
+  const std::unique_ptr<SharedSpinLock[]> shard_locks_;
   std::vector<std::unique_ptr<Shard>> shards_;
   // What Lookup reads of each shard, side by side; guarded by the shard's lock.
   std::vector<ShardView> views_;

@@ -10,7 +10,7 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 import tensorflow as tf
-from graph import int64, session, steps, v1, variable
+from v1.graph import int64, session, steps, v1, variable
 
 import tf_embedding as te
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from graph import session, v1
+from v1.graph import session, v1
 
 import tf_embedding as te
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 import pytest
 import tensorflow as tf
-from graph import OPTIMIZERS, int64, session, steps, v1, variable
+from v1.graph import OPTIMIZERS, int64, session, steps, v1, variable
 
 import tf_embedding as te
 
@@ -56,8 +56,9 @@ def minimize(optimizer: Any, loss: Any, variables: Any, step: Any, clip: bool) -
     return optimizer.apply_gradients(zip(gradients, there), global_step=step)
 
 
-@pytest.mark.parametrize("clip", [False, True], ids=["", "clipped"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("name", "clip"), [*((name, False) for name in OPTIMIZERS), ("sgd", True), ("adam", True)]
+)
 def test_equals_the_stock_optimizer(name: str, clip: bool) -> None:
     """Rows as a dense variable's, and the dense weights beside them to the bit."""
     ours, stock, arguments = OPTIMIZERS[name]

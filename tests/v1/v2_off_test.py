@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FILES = ["deeprec_test.py", "get_variable_test.py", "session_test.py", "train_test.py"]
+FILES = ["deeprec_test.py", "session_test.py", "train_test.py"]
 
 
 def test_with_v2_behavior_off() -> None:
@@ -22,8 +22,8 @@ def test_with_v2_behavior_off() -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            # Slow ones whose other case is enough here.
-            *("-k", "not (clipped and not adam) and not resumes_to_the_same_bits"),
+            # Where v2 behaviour makes no difference, one case is enough here.
+            *("-k", "adam or not (equals_the_stock or test_01 or resumes_to_the_same_bits)"),
             *(str(here / name) for name in FILES),
         ],
         env={**os.environ, "TF_EMBEDDING_TESTS_V2_BEHAVIOR": "off"},
