@@ -3,7 +3,8 @@
 """What every test runs under: which Keras, which package, how much log.
 
 tests/keras3 needs a TensorFlow whose tf.keras is Keras 3 (2.16 and newer);
-tests/keras2 needs one whose tf.keras is Keras 2, or the package tf_keras. The
+tests/keras2 needs one whose tf.keras is Keras 2, or the package tf_keras;
+tests/estimator needs the package tensorflow_estimator and what tests/keras2 does. The
 end of pytest's output says what was left out and why.
 """
 
@@ -34,6 +35,14 @@ elif importlib.util.find_spec("tf_keras") is None:
         "tf.keras is %s and there is no tf_keras; pip install --no-deps 'tf_keras==%s.*'"
         % (_KERAS, ".".join(tf.__version__.split(".")[:2]))
     )
+
+
+if importlib.util.find_spec("tensorflow_estimator") is None:
+    _left_out["estimator"] = (
+        "there is no tensorflow_estimator; pip install tensorflow-estimator==2.15.0"
+    )
+elif "keras2" in _left_out:
+    _left_out["estimator"] = "canned estimators need tf_keras, as tests/keras2 does"
 
 collect_ignore = sorted(_left_out)
 

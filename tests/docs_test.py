@@ -50,7 +50,12 @@ KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"
     for face, there in (("keras3", KERAS_3), ("keras2", HAS_KERAS_2))
     if there
-    for module in ("layers", "optimizers")
+    for module in ("layers", "optimizers", "feature_layers")
+]
+FEATURE_COLUMN_MODULES = [
+    "tf_embedding.feature_column",
+    "tf_embedding.feature_column.categorical",
+    "tf_embedding.feature_column.embedding",
 ]
 
 
@@ -61,7 +66,9 @@ def page_name(page: Path) -> str:
 # Docstrings.
 
 
-@pytest.mark.parametrize("name", [m.__name__ for m in MODULES] + KERAS_MODULES)
+@pytest.mark.parametrize(
+    "name", [m.__name__ for m in MODULES] + KERAS_MODULES + FEATURE_COLUMN_MODULES
+)
 def test_docstring_examples(name: str) -> None:
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
@@ -87,7 +94,7 @@ def everything_public() -> dict[str, Any]:
     found = {f"tf_embedding.{name}": getattr(te, name) for name in te.__all__}
     for module in MODULES[1:]:
         found.update(public(module))
-    for name in KERAS_MODULES:
+    for name in KERAS_MODULES + FEATURE_COLUMN_MODULES:
         found.update(public(importlib.import_module(name)))
     return found
 

@@ -69,6 +69,20 @@ def test_the_keras_face_changes_nothing_either() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_columns_and_estimators_load_on_request_and_change_nothing() -> None:
+    # Their classes go into lists that TensorFlow keeps for that; none of its names changes.
+    code = SNAPSHOT.replace(
+        "import tf_embedding\n",
+        "import tf_embedding\n"
+        "lazy = {'tf_embedding.feature_column', 'tf_embedding.estimator'}\n"
+        "assert not lazy & set(sys.modules)\n"
+        "tf_embedding.feature_column, tf_embedding.estimator\n"
+        "assert lazy <= set(sys.modules)\n",
+    )
+    code = code[: code.index("new = {m.split")]
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_public_names() -> None:
     for name in te.__all__:
         assert getattr(te, name) is not None

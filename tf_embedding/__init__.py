@@ -16,7 +16,8 @@ state, that is born when the key is first trained:
 `tf_embedding.layers` and `tf_embedding.optimizers`, attributes that load when
 they are first used, hold the Keras face. They follow `tf.keras`: Keras 3 where
 that is Keras 3, else Keras 2; the packages `tf_embedding.keras3` and
-`tf_embedding.keras2` name one of them outright. Importing this package imports
+`tf_embedding.keras2` name one of them outright. `tf_embedding.feature_column` and
+`tf_embedding.estimator` load in the same way. Importing this package imports
 no Keras and changes nothing in TensorFlow but its list of known ops.
 """
 
@@ -45,6 +46,8 @@ from tf_embedding.options import (
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
+    from tf_embedding import estimator as estimator
+    from tf_embedding import feature_column as feature_column
     from tf_embedding.keras3 import layers as layers
     from tf_embedding.keras3 import optimizers as optimizers
 
@@ -64,6 +67,8 @@ __all__ = [
     "StorageType",
     "TableConfig",
     "config",
+    "estimator",
+    "feature_column",
     "get_embedding_variable",
     "hashing",
     "initializers",
@@ -78,9 +83,12 @@ __all__ = [
 ]
 
 _KERAS_MODULES = ("layers", "optimizers")
+_LAZY_MODULES = ("estimator", "feature_column")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"tf_embedding.{name}")
     if name not in _KERAS_MODULES:
         raise AttributeError(f"module 'tf_embedding' has no attribute {name!r}")
     from tf_embedding import _keras_version
@@ -90,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_KERAS_MODULES])
+    return sorted([*globals(), *_KERAS_MODULES, *_LAZY_MODULES])

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -518,6 +519,15 @@ class EmbeddingVariable(
 
     scatter_add = scatter_sub = scatter_update = scatter_mul = scatter_div = _stock_update
     scatter_min = scatter_max = batch_scatter_update = _stock_update
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The name and ":0", as of any variable."""
+        name = str(super().name)
+        # Where a Saver and a warm start collect what they look up in a checkpoint, a
+        # SaveableObject is asked for the name of its tensor, and a variable is not.
+        collects = sys._getframe(1).f_code.co_name == "op_list_to_dict"
+        return name.split(":")[0] if collects else name
 
     def is_initialized(self, name: Optional[str] = None) -> tf.Tensor:
         """Whether a graph's initializer or a restore has run; True outside graphs.

@@ -11,7 +11,7 @@
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 environment cpu,test
-# Where tf.keras is Keras 3, tests/keras2 needs tf_keras. It requires the package
+# Where tf.keras is Keras 3, tests/keras2 and tests/estimator need tf_keras. It requires the package
 # "tensorflow", which would be put over tensorflow-cpu: hence --no-deps.
 minor=$("$VENV/bin/python" -c '
 from importlib import metadata

@@ -171,7 +171,19 @@ class LayerVariable(variable_lib.EmbeddingVariable):
         )
 
     def numpy(self) -> Snapshot:
-        """The whole table, for `get_weights`."""
+        """The whole table, for `get_weights`.
+
+        Raises:
+          TypeError: A stock layer (DenseFeatures) is being saved to a .keras or
+            .weights.h5 file. It would write an empty array.
+        """
+        if sys._getframe(1).f_code.co_name == "save_own_variables":
+            raise TypeError(
+                f"A stock layer cannot write the embedding rows of {self.name!r} "
+                "to a .keras or .weights.h5 file. Use "
+                "te.layers.DenseFeatures, which can, or tf.train.Checkpoint, or "
+                "the SavedModel format."
+            )
         return Snapshot(self)
 
     def assign(self, value: Any, *args: Any, **kwargs: Any) -> None:

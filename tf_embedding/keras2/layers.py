@@ -45,6 +45,15 @@ keras: Any = _keras.keras
 _COMBINERS = ("mean", "sum", "sqrtn")
 
 
+def __getattr__(name: str) -> Any:
+    if name != "DenseFeatures":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # It loads tf.feature_column, which most models do not need.
+    from tf_embedding.keras2.feature_layers import DenseFeatures
+
+    return DenseFeatures
+
+
 def _initializer_config(initializer: Any) -> Any:
     """An initializer as get_config gives it: plain values, else a dict."""
     if initializer is None or isinstance(initializer, (str, int, float)):

@@ -49,10 +49,19 @@ from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable
 from tf_embedding.variable import EmbeddingVariable
 
-__all__ = ["Embedding", "EmbeddingBag", "EmbeddingTables"]
+__all__ = ["DenseFeatures", "Embedding", "EmbeddingBag", "EmbeddingTables"]  # noqa: F822
 
 _register = keras.saving.register_keras_serializable(package="tf_embedding")
 _ID_DTYPES = ("int32", "int64", "string")
+
+
+def __getattr__(name: str) -> Any:
+    if name != "DenseFeatures":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # It loads tf.feature_column, which most models do not need.
+    from tf_embedding.keras3.feature_layers import DenseFeatures
+
+    return DenseFeatures
 
 
 def _serialized(value: Any) -> Any:
@@ -117,7 +126,7 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
         if self._rows:
             return
         updates.refuse_replicas()
-        self._rows = [
+        self._show([
             RowsVariable(
                 EmbeddingVariable(
                     table.dim,
@@ -129,10 +138,14 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
                 name="embeddings" if len(self._tables) == 1 else f"embeddings_{i}",
             )
             for i, table in enumerate(self._tables)
-        ]
+        ])
+
+    def _show(self, rows: Sequence[RowsVariable]) -> None:
+        """Makes rows known to Keras and to TensorFlow's checkpoints."""
+        self._rows = rows
         for i, shown in enumerate(self._rows):
             # After Keras has filed it as trainable, which may come later.
-            shown.trainable = self.trainable
+            shown.trainable = self.trainable and shown.trainable
             # Keras tracks the list; TensorFlow's checkpoints need to be told.
             self._track_trackable(shown, f"rows_{i}", overwrite=True)
 

@@ -31,6 +31,11 @@ print("@@" + json.dumps({
                if not f.startswith("-I")],
     "python": sys.executable,
     "tf_keras": importlib.util.find_spec("tf_keras") is not None,
+    # Canned estimators need Keras 2.
+    "estimator": importlib.util.find_spec("tensorflow_estimator") is not None and (
+        int(tf.__version__.split(".")[1]) < 16
+        or importlib.util.find_spec("tf_keras") is not None
+    ),
 }))
 """
 
@@ -63,7 +68,7 @@ def present() -> bool:
 
 
 def find() -> dict[str, Any]:
-    """Returns version, include, lib, cflags, python and tf_keras.
+    """Returns version, include, lib, cflags, python, tf_keras and estimator.
 
     Raises:
       SystemExit: with one line that says what to install, if there is no

@@ -94,6 +94,8 @@ def _impl(ctx):
         excludes.append("keras3/**")
     elif not tf["tf_keras"]:
         excludes.append("keras2/**")
+    if not tf["estimator"]:
+        excludes.append("estimator/**")
     ctx.file("build_defs.bzl", _DEFS.format(
         version = repr(tf["version"]),
         core = tf["core_flags"],
