@@ -43,6 +43,9 @@ _STATE = (
     "matrix",
 )
 
+# The tensor of a checkpoint that holds a table, under the name of the table.
+_BLOCKS = "-blocks"
+
 _names = itertools.count()
 
 
@@ -186,10 +189,12 @@ class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ig
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
 
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {f"-{name}": tensor for name, tensor in self.export_state().items()}
+        return {_BLOCKS: ops.tf_embedding_save_blocks(handle=self.resource_handle)}
 
     def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.import_state({name: restored_tensors[f"-{name}"] for name in _STATE})
+        return ops.tf_embedding_load_blocks(
+            handle=self.resource_handle, blocks=[restored_tensors[_BLOCKS]], take=True
+        )
 
 
 class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ignore[misc]

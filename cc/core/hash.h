@@ -47,6 +47,15 @@ TFE_HOST_DEVICE inline uint32_t BucketOfHash(uint64_t hash,
       (static_cast<uint64_t>(static_cast<uint32_t>(hash)) * num_buckets) >> 32);
 }
 
+// Which of num_parts parts of a variable owns the key. Mixed once more, so that
+// the keys of one part still use all its shards and buckets.
+TFE_HOST_DEVICE inline int64_t PartOfHash(uint64_t hash, int64_t num_parts) {
+  uint64_t z = hash * 0xD6E8FEB86659FD93u;
+  z = (z ^ (z >> 32)) * 0xD6E8FEB86659FD93u;
+  return static_cast<int64_t>((z >> 32) * static_cast<uint64_t>(num_parts) >>
+                              32);
+}
+
 }  // namespace tf_embedding
 
 #endif  // TF_EMBEDDING_CC_CORE_HASH_H_

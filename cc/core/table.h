@@ -115,6 +115,30 @@ struct TableStats {
   int64_t fixed_bytes = 0;     // shards, initializer matrix
 };
 
+// A saved variable: the elements of each part, blocks and footer
+// (checkpoint_format.h).
+using CheckpointParts = std::vector<std::vector<std::string>>;
+
+struct RestoreOptions {
+  // Vectors and slots of another dim are cut, or filled up with initial values.
+  bool change_dim = false;
+  // Parts may be missing, and rows that the checkpoint lacks stay, as does the
+  // initializer.
+  bool partial = false;
+  // The table is this part of so many: keys of the others are passed over.
+  int64_t part = 0;
+  int64_t num_parts = 1;
+};
+
+struct RestoreReport {
+  int64_t rows = 0;
+  int64_t rows_reset = 0;      // slots of another rule, begun anew
+  int64_t rows_of_others = 0;  // of other parts
+};
+
+struct CheckpointFooter;
+struct TableContent;
+
 class EmbeddingTable {
  public:
   static Status Create(TableOptions options,
@@ -170,11 +194,20 @@ class EmbeddingTable {
   Status Import(const TableShape& shape, const ConstRowColumns& rows,
                 bool replace, Executor* executor);
 
+  // The content becomes that of the checkpoint, bit for bit, or stays what it
+  // was where anything is wrong with it. It is built beside the live rows, which
+  // readers see until it is whole; updates meanwhile go to those and are lost
+  // with them. The bytes of a block are freed as soon as its rows are in.
+  Status Restore(CheckpointParts parts, const RestoreOptions& options,
+                 Executor* executor, RestoreReport* report);
+
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);
   void Clear();
 
  private:
+  friend class CheckpointWriter;
+
   EmbeddingTable(int dim, int log2_shards,
                  std::shared_ptr<const Initializer> initializer);
 
@@ -190,7 +223,22 @@ class EmbeddingTable {
   void ApplyShare(const Update& update, int shard_number,
                   const uint32_t* positions, int64_t count);
 
+  // Of a checkpoint's records, about.
+  int64_t SaveBytes() const;
+  // All but the numbers of blocks, parts and rows.
+  void DescribeTo(CheckpointFooter* footer) const;
+  // Import's share of one shard; with_slots: else initial ones.
+  void ImportShare(const ConstRowColumns& rows, const uint32_t* positions,
+                   int64_t count, bool with_slots, Shard* shard) const;
+  Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
+                     const ConstRowColumns& rows, Executor* executor);
+  struct Restoring;
+  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number) const;
+  Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
+
   // The methods below need layout_lock_ as stated.
+  void SwapContent(TableContent* content);          // writer
+  void KeepOtherRows(TableContent* content) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
   void ClearLocked();          // writer
