@@ -11,7 +11,7 @@
 namespace tf_embedding {
 namespace {
 
-constexpr int64_t kBlockBytes = int64_t{1} << 20;
+constexpr int64_t kBlockBytes = int64_t{1} << 18;
 // Rows whose records are fetched ahead of the copy.
 constexpr uint32_t kAhead = 8;
 
