@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from tf_embedding import config, hashing, initializers, inputs, nn, rules
+from tf_embedding import checkpoint, config, hashing, initializers, inputs, nn, rules
 from tf_embedding.config import FeatureConfig, TableConfig
 from tf_embedding.variable import EmbeddingVariable, Rows
 
@@ -40,6 +40,7 @@ __all__ = [
     "FeatureConfig",
     "Rows",
     "TableConfig",
+    "checkpoint",
     "config",
     "hashing",
     "initializers",

@@ -23,7 +23,7 @@ from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
 from tensorflow.python.ops import control_flow_v2_func_graphs as func_graphs
 
-from tf_embedding import config, initializers
+from tf_embedding import checkpoint, config, initializers
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
@@ -42,9 +42,6 @@ _STATE = (
     "seed",
     "matrix",
 )
-
-# The tensor of a checkpoint that holds a table, under the name of the table.
-_BLOCKS = "-blocks"
 
 _names = itertools.count()
 
@@ -188,13 +185,19 @@ class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ig
         """Makes the content exactly this."""
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
 
+    def save_blocks(self) -> tf.Tensor:
+        """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
+        return checkpoint.save_blocks([self.resource_handle])
+
+    def load_blocks(self, blocks: tf.Tensor) -> Any:
+        """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
+        return checkpoint.load_blocks([self.resource_handle], blocks)
+
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {_BLOCKS: ops.tf_embedding_save_blocks(handle=self.resource_handle)}
+        return {checkpoint.BLOCKS: self.save_blocks()}
 
     def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return ops.tf_embedding_load_blocks(
-            handle=self.resource_handle, blocks=[restored_tensors[_BLOCKS]], take=True
-        )
+        return self.load_blocks(restored_tensors[checkpoint.BLOCKS])
 
 
 class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ignore[misc]
@@ -434,7 +437,11 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         return ops.tf_embedding_clear(handle=self.handle)
 
     def state(self) -> dict[str, tf.Tensor]:
-        """All that a checkpoint holds, as named tensors of one moment."""
+        """All that a checkpoint holds, as named tensors of one moment.
+
+        For tables that fit into memory twice; a checkpoint holds no more than a part
+        of one at a time.
+        """
         return self.table.export_state()
 
     def load_state(self, state: Mapping[str, Any]) -> Any:

@@ -303,4 +303,16 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
   return Status();
 }
 
+std::vector<std::vector<std::string>> SplitParts(
+    std::vector<std::string> elements) {
+  std::vector<std::vector<std::string>> parts;
+  bool open = false;
+  for (std::string& element : elements) {
+    if (!open) parts.emplace_back();
+    open = element.compare(0, kMagicBytes, kFooterMagic) != 0;
+    parts.back().push_back(std::move(element));
+  }
+  return parts;
+}
+
 }  // namespace tf_embedding

@@ -143,6 +143,10 @@ Status ParseBlock(const std::string& bytes, const std::string& what,
 Status ParseFooter(const std::string& bytes, const std::string& what,
                    CheckpointFooter* footer);
 
+// The elements of several parts, one after the other, cut behind each footer.
+std::vector<std::vector<std::string>> SplitParts(
+    std::vector<std::string> elements);
+
 // "constant", "uniform", ...
 const char* InitializerKindName(InitializerKind kind);
 

@@ -11,8 +11,10 @@
 // all 2^64 keys are legal and no two collide in full.
 //
 // The bits are dealt out once, here: the highest choose the shard, the lowest
-// 32 the bucket inside it. The two never overlap (a table has at most 2^16
-// shards), so the keys of one shard are spread evenly over its buckets.
+// 32 the bucket inside it, and the 16 above those the part, where a variable is
+// cut into parts. They never overlap (a table has at most 2^16 shards), so the
+// keys of one shard are spread evenly over its buckets, and those of one part
+// over its shards.
 
 #ifndef TF_EMBEDDING_CC_CORE_HASH_H_
 #define TF_EMBEDDING_CC_CORE_HASH_H_
@@ -47,13 +49,13 @@ TFE_HOST_DEVICE inline uint32_t BucketOfHash(uint64_t hash,
       (static_cast<uint64_t>(static_cast<uint32_t>(hash)) * num_buckets) >> 32);
 }
 
-// Which of num_parts parts of a variable owns the key. Mixed once more, so that
-// the keys of one part still use all its shards and buckets.
-TFE_HOST_DEVICE inline int64_t PartOfHash(uint64_t hash, int64_t num_parts) {
-  uint64_t z = hash * 0xD6E8FEB86659FD93u;
-  z = (z ^ (z >> 32)) * 0xD6E8FEB86659FD93u;
-  return static_cast<int64_t>((z >> 32) * static_cast<uint64_t>(num_parts) >>
-                              32);
+// The part that owns a key: each of num_parts (1..kMaxParts) owns one range of
+// 65,536 fixed slices of the key space. Another number of parts moves slices,
+// never cuts one.
+constexpr int kMaxParts = 1024;
+TFE_HOST_DEVICE inline int PartOfHash(uint64_t hash, int num_parts) {
+  const auto slice = static_cast<uint32_t>(hash >> 32) & 0xFFFFu;
+  return static_cast<int>((slice * static_cast<uint32_t>(num_parts)) >> 16);
 }
 
 }  // namespace tf_embedding

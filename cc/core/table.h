@@ -126,8 +126,8 @@ struct RestoreOptions {
   // initializer.
   bool partial = false;
   // The table is this part of so many: keys of the others are passed over.
-  int64_t part = 0;
-  int64_t num_parts = 1;
+  int part = 0;
+  int num_parts = 1;
 };
 
 struct RestoreReport {
@@ -138,6 +138,18 @@ struct RestoreReport {
 
 struct CheckpointFooter;
 struct TableContent;
+
+// Between the two steps of a restore.
+struct PreparedRestore {
+  PreparedRestore();
+  ~PreparedRestore();
+  PreparedRestore(PreparedRestore&&) noexcept;
+
+  std::unique_ptr<TableContent> content;
+  std::shared_ptr<const Initializer> initializer;
+  bool keep_other_rows = false;
+  RestoreReport report;
+};
 
 class EmbeddingTable {
  public:
@@ -197,9 +209,15 @@ class EmbeddingTable {
   // The content becomes that of the checkpoint, bit for bit, or stays what it
   // was where anything is wrong with it. It is built beside the live rows, which
   // readers see until it is whole; updates meanwhile go to those and are lost
-  // with them. The bytes of a block are freed as soon as its rows are in.
+  // with them.
   Status Restore(CheckpointParts parts, const RestoreOptions& options,
                  Executor* executor, RestoreReport* report);
+  // The same in two steps, for several tables that change together or not at
+  // all. take: a block's bytes are freed as soon as its rows are in.
+  Status PrepareRestore(CheckpointParts* parts, bool take,
+                        const RestoreOptions& options, Executor* executor,
+                        PreparedRestore* prepared) const;
+  Status CommitRestore(PreparedRestore* prepared);
 
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);

@@ -74,12 +74,39 @@ std::string PartName(const CheckpointFooter& footer) {
          std::to_string(footer.num_parts);
 }
 
-std::string ElementName(const char* kind, int64_t number, int64_t count,
-                        const CheckpointFooter& footer) {
-  std::string name = kind;
-  name += " " + std::to_string(number) + " of " + std::to_string(count);
+std::string BlockName(int64_t number, const CheckpointFooter& footer) {
+  std::string name = "block " + std::to_string(number) + " of " +
+                     std::to_string(footer.num_blocks);
   if (footer.num_parts > 1) name += " of " + PartName(footer);
   return name;
+}
+
+Status ParseFooters(const CheckpointParts& parts,
+                    std::vector<CheckpointFooter>* footers) {
+  if (parts.empty()) {
+    return InvalidArgument("no part is given; one at least is needed");
+  }
+  for (const std::vector<std::string>& part : parts) {
+    std::string what = "the footer";
+    if (parts.size() > 1) {
+      what += " of part " + std::to_string(footers->size());
+    }
+    footers->emplace_back();
+    TFE_RETURN_IF_ERROR(ParseFooter(part.empty() ? std::string() : part.back(),
+                                    what, &footers->back()));
+    const auto num_blocks = static_cast<int64_t>(part.size()) - 1;
+    if (footers->back().num_blocks != num_blocks) {
+      return DataLoss(PartName(footers->back()), " has ", num_blocks,
+                      " blocks; its footer says ", footers->back().num_blocks);
+    }
+  }
+  return Status();
+}
+
+// Parts of the same cut hold nothing for each other.
+bool HoldsOthersOnly(const CheckpointFooter& footer,
+                     const RestoreOptions& options) {
+  return footer.num_parts == options.num_parts && footer.part != options.part;
 }
 
 // Whether these parts are all that a table needs.
@@ -179,9 +206,10 @@ struct RowReader {
 
 }  // namespace
 
-// What the tasks of one Restore share.
+// What the tasks of one restore share.
 struct EmbeddingTable::Restoring {
   CheckpointParts* parts;
+  bool take;
   const std::vector<CheckpointFooter>& footers;
   const RestoreOptions& options;
   const Initializer* initializer;
@@ -191,22 +219,26 @@ struct EmbeddingTable::Restoring {
   std::atomic<int64_t> rows_of_others{0};
   std::vector<std::atomic<int64_t>> rows_read;  // of each part
 
-  Restoring(CheckpointParts* p, const std::vector<CheckpointFooter>& f,
-            const RestoreOptions& o, const Initializer* i, TableContent* c)
-      : parts(p),
-        footers(f),
-        options(o),
-        initializer(i),
-        content(c),
-        rows_read(f.size()) {}
+  Restoring(CheckpointParts* from, bool take_bytes,
+            const std::vector<CheckpointFooter>& of_parts,
+            const RestoreOptions& how, PreparedRestore* into)
+      : parts(from),
+        take(take_bytes),
+        footers(of_parts),
+        options(how),
+        initializer(into->initializer.get()),
+        content(into->content.get()),
+        rows_read(of_parts.size()) {}
 };
 
 Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
                                     int64_t number) const {
   const CheckpointFooter& footer = restoring->footers[part];
-  std::string bytes = std::move((*restoring->parts)[part][number]);
-  const std::string what =
-      ElementName("block", number, footer.num_blocks, footer);
+  std::string taken;
+  if (restoring->take) taken = std::move((*restoring->parts)[part][number]);
+  const std::string& bytes =
+      restoring->take ? taken : (*restoring->parts)[part][number];
+  const std::string what = BlockName(number, footer);
   BlockHeader header;
   const char* records;
   TFE_RETURN_IF_ERROR(ParseBlock(bytes, what, &header, &records));
@@ -271,29 +303,27 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
   return Status();
 }
 
+PreparedRestore::PreparedRestore() = default;
+PreparedRestore::~PreparedRestore() = default;
+PreparedRestore::PreparedRestore(PreparedRestore&&) noexcept = default;
+
 Status EmbeddingTable::Restore(CheckpointParts parts,
                                const RestoreOptions& options,
                                Executor* executor, RestoreReport* report) {
+  PreparedRestore prepared;
+  TFE_RETURN_IF_ERROR(PrepareRestore(&parts, /*take=*/true, options, executor,
+                                     &prepared));
+  *report = prepared.report;
+  return CommitRestore(&prepared);
+}
+
+Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
+                                      const RestoreOptions& options,
+                                      Executor* executor,
+                                      PreparedRestore* prepared) const {
   return CatchOutOfMemory(*this, [&] {
     std::vector<CheckpointFooter> footers;
-    for (const std::vector<std::string>& part : parts) {
-      const std::string what =
-          parts.size() == 1 ? "the footer"
-                            : "the footer of list " +
-                                  std::to_string(footers.size());
-      footers.emplace_back();
-      TFE_RETURN_IF_ERROR(ParseFooter(part.empty() ? std::string() : part.back(),
-                                      what, &footers.back()));
-      const auto num_blocks = static_cast<int64_t>(part.size()) - 1;
-      if (footers.back().num_blocks != num_blocks) {
-        return DataLoss(PartName(footers.back()), " has ", num_blocks,
-                        " blocks; its footer says ",
-                        footers.back().num_blocks);
-      }
-    }
-    if (footers.empty()) {
-      return InvalidArgument("no part is given; one at least is needed");
-    }
+    TFE_RETURN_IF_ERROR(ParseFooters(*parts, &footers));
     TFE_RETURN_IF_ERROR(CheckParts(footers, options));
     if (footers[0].dim != dim_ &&
         (!options.change_dim || footers[0].dim > kMaxDim)) {
@@ -313,11 +343,12 @@ Status EmbeddingTable::Restore(CheckpointParts parts,
         options.partial ||
         (footers[0].dim != dim_ &&
          chosen->initializer.kind == InitializerKind::kMatrix);
-    std::shared_ptr<const Initializer> initial = initializer();
+    prepared->initializer = initializer();
     if (!keep_initializer) {
-      TFE_RETURN_IF_ERROR(
-          Initializer::Create(chosen->initializer, dim_, &initial));
+      TFE_RETURN_IF_ERROR(Initializer::Create(chosen->initializer, dim_,
+                                              &prepared->initializer));
     }
+    prepared->keep_other_rows = options.partial;
     if (options.partial) {
       ReaderLock lock(&layout_lock_);
       if (rule_ != nullptr) {
@@ -326,19 +357,20 @@ Status EmbeddingTable::Restore(CheckpointParts parts,
       }
     }
     initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
-    TableContent content(dim_, log2_shards_, rule, initial_slots.data());
+    prepared->content = std::make_unique<TableContent>(
+        dim_, log2_shards_, rule, initial_slots.data());
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.
     int log2_tasks = log2_shards_;
     int64_t bytes = 0;
-    for (size_t p = 0; p < parts.size(); ++p) {
+    for (size_t p = 0; p < parts->size(); ++p) {
       log2_tasks = std::min(log2_tasks, Log2Blocks(footers[p].num_blocks));
-      for (const std::string& element : parts[p]) {
+      for (const std::string& element : (*parts)[p]) {
         bytes += static_cast<int64_t>(element.size());
       }
     }
-    Restoring restoring(&parts, footers, options, initial.get(), &content);
+    Restoring restoring(parts, take, footers, options, prepared);
     const int64_t num_tasks = int64_t{1} << log2_tasks;
     std::vector<Status> results(num_tasks);
     executor->ParallelFor(
@@ -349,21 +381,26 @@ Status EmbeddingTable::Restore(CheckpointParts parts,
         });
     for (const Status& result : results) TFE_RETURN_IF_ERROR(result);
     for (size_t p = 0; p < footers.size(); ++p) {
-      if (footers[p].rows >= 0 && footers[p].rows != restoring.rows_read[p]) {
+      if (footers[p].rows >= 0 && footers[p].rows != restoring.rows_read[p] &&
+          !HoldsOthersOnly(footers[p], options)) {
         return DataLoss(PartName(footers[p]), " has ",
                         restoring.rows_read[p].load(),
                         " rows; its footer says ", footers[p].rows);
       }
     }
-    report->rows = restoring.rows;
-    report->rows_reset = restoring.rows_reset;
-    report->rows_of_others = restoring.rows_of_others;
-    {
-      WriterLock lock(&layout_lock_);
-      if (options.partial) KeepOtherRows(&content);
-      SwapContent(&content);
-      initializer_ = std::move(initial);
-    }
+    prepared->report.rows = restoring.rows;
+    prepared->report.rows_reset = restoring.rows_reset;
+    prepared->report.rows_of_others = restoring.rows_of_others;
+    return Status();
+  });
+}
+
+Status EmbeddingTable::CommitRestore(PreparedRestore* prepared) {
+  return CatchOutOfMemory(*this, [&] {
+    WriterLock lock(&layout_lock_);
+    if (prepared->keep_other_rows) KeepOtherRows(prepared->content.get());
+    SwapContent(prepared->content.get());
+    initializer_ = prepared->initializer;
     return Status();
   });
 }
@@ -372,6 +409,7 @@ Status EmbeddingTable::RestoreRange(Restoring* restoring, int64_t task,
                                     int log2_tasks) const {
   return CatchOutOfMemory(*this, [&] {
     for (size_t p = 0; p < restoring->footers.size(); ++p) {
+      if (HoldsOthersOnly(restoring->footers[p], restoring->options)) continue;
       const int shift =
           Log2Blocks(restoring->footers[p].num_blocks) - log2_tasks;
       const int64_t begin = task << shift;

@@ -127,10 +127,10 @@ class SaveBlocksOp : public OpKernel {
   explicit SaveBlocksOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("part", &part_));
     OP_REQUIRES_OK(context, context->GetAttr("num_parts", &num_parts_));
-    OP_REQUIRES(context, part_ < num_parts_,
-                absl::InvalidArgumentError(
-                    absl::StrCat("part is ", part_, "; it must be below ",
-                                 "num_parts, ", num_parts_)));
+    OP_REQUIRES(context, part_ < num_parts_ && num_parts_ <= kMaxParts,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "part is ", part_, " and num_parts ", num_parts_,
+                    "; they must be below that, and at most ", kMaxParts)));
   }
   void Compute(OpKernelContext* context) override {
     TableRef table;
@@ -151,54 +151,77 @@ class SaveBlocksOp : public OpKernel {
 class LoadBlocksOp : public OpKernel {
  public:
   explicit LoadBlocksOp(OpKernelConstruction* context) : OpKernel(context) {
+    int n;
+    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
     OP_REQUIRES_OK(context, context->GetAttr("part", &options_.part));
     OP_REQUIRES_OK(context, context->GetAttr("num_parts", &options_.num_parts));
     OP_REQUIRES_OK(context, context->GetAttr("partial", &options_.partial));
     OP_REQUIRES_OK(context,
                    context->GetAttr("change_dim", &options_.change_dim));
     OP_REQUIRES_OK(context, context->GetAttr("take", &take_));
-    OP_REQUIRES(context, options_.part < options_.num_parts,
+    OP_REQUIRES(context, options_.part <= options_.num_parts - n,
                 absl::InvalidArgumentError(absl::StrCat(
-                    "part is ", options_.part, "; it must be below num_parts, ",
-                    options_.num_parts)));
+                    "part is ", options_.part, " and there are ", n,
+                    " handles; num_parts is ", options_.num_parts)));
   }
   void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    CheckpointParts parts;
-    for (int i = 1; i < context->num_inputs(); ++i) {
-      const Tensor& blocks = context->input(i);
-      OP_REQUIRES_OK(context, CheckVector(blocks, "blocks"));
-      const auto elements = blocks.vec<Variant>();
-      parts.emplace_back(elements.size());
-      for (int64_t b = 0; b < elements.size(); ++b) {
-        const Block* block;
-        OP_REQUIRES_OK(context, GetBlock(elements(b), b, &block));
-        std::string* const bytes = &parts.back()[b];
-        OP_REQUIRES_OK(context, ToTensorFlow(take_ ? block->Take(bytes)
-                                                   : block->Bytes(bytes)));
-      }
+    const int num_tables = context->num_inputs() - 1;
+    std::vector<TableRef> tables(num_tables);
+    for (int t = 0; t < num_tables; ++t) {
+      OP_REQUIRES_OK(context, GetTable(context, t, &tables[t]));
     }
+    std::vector<std::string> elements;
+    OP_REQUIRES_OK(context, GetElements(context->input(num_tables), &elements));
+    CheckpointParts parts = SplitParts(std::move(elements));
     Tensor* report;
     OP_REQUIRES_OK(context, context->allocate_output(0, {3}, &report));
     DeviceExecutor executor(context);
-    RestoreReport restored;
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Restore(
-                                std::move(parts), options_, &executor,
-                                &restored)));
-    if (restored.rows_reset > 0) {
-      LOG(WARNING) << "tf_embedding: " << restored.rows_reset << " of "
-                   << restored.rows
-                   << " restored rows held slots of another rule; their "
-                      "optimizer state begins anew";
+    std::vector<PreparedRestore> prepared(num_tables);
+    RestoreOptions options = options_;
+    for (int t = 0; t < num_tables; ++t) {
+      OP_REQUIRES_OK(context,
+                     ToTensorFlow(tables[t]->table()->PrepareRestore(
+                         &parts, /*take=*/t == num_tables - 1, options,
+                         &executor, &prepared[t])));
+      ++options.part;
+    }
+    RestoreReport total;
+    for (int t = 0; t < num_tables; ++t) {
+      OP_REQUIRES_OK(
+          context,
+          ToTensorFlow(tables[t]->table()->CommitRestore(&prepared[t])));
+      total.rows += prepared[t].report.rows;
+      total.rows_reset += prepared[t].report.rows_reset;
+      total.rows_of_others += prepared[t].report.rows_of_others;
+    }
+    if (total.rows_reset > 0) {
+      LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "
+                   << total.rows
+                   << " restored rows held slots of another rule: their "
+                      "vectors stay, their slots start anew";
     }
     auto out = report->vec<int64_t>();
-    out(0) = restored.rows;
-    out(1) = restored.rows_reset;
-    out(2) = restored.rows_of_others;
+    out(0) = total.rows;
+    out(1) = total.rows_reset;
+    out(2) = total.rows_of_others;
   }
 
  private:
+  absl::Status GetElements(const Tensor& blocks,
+                           std::vector<std::string>* elements) const {
+    TF_RETURN_IF_ERROR(CheckVector(blocks, "blocks"));
+    const auto variants = blocks.vec<Variant>();
+    elements->resize(variants.size());
+    for (int64_t i = 0; i < variants.size(); ++i) {
+      const Block* block;
+      TF_RETURN_IF_ERROR(GetBlock(variants(i), i, &block));
+      std::string* const bytes = &(*elements)[i];
+      TF_RETURN_IF_ERROR(
+          ToTensorFlow(take_ ? block->Take(bytes) : block->Bytes(bytes)));
+    }
+    return absl::OkStatus();
+  }
+
   RestoreOptions options_;
   bool take_;
 };

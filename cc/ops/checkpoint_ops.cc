@@ -28,8 +28,8 @@ a second time.
 )");
 
 REGISTER_OP("TfEmbedding>LoadBlocks")
-    .Input("handle: resource")
-    .Input("blocks: N * variant")
+    .Input("handles: N * resource")
+    .Input("blocks: variant")
     .Attr("N: int >= 1")
     .Attr("part: int >= 0 = 0")
     .Attr("num_parts: int >= 1 = 1")
@@ -39,17 +39,15 @@ REGISTER_OP("TfEmbedding>LoadBlocks")
     .Output("report: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      for (int i = 1; i < c->num_inputs(); ++i) {
-        TF_RETURN_IF_ERROR(CheckRank(c, i, 1));
-      }
+      TF_RETURN_IF_ERROR(CheckRank(c, c->num_inputs() - 1, 1));
       c->set_output(0, c->Vector(3));
       return absl::OkStatus();
     })
     .Doc(R"(
-Makes the content of the table that of the blocks, or leaves it as it is.
+Makes the content of the tables that of the blocks, or leaves all as they are.
 
-blocks: what SaveBlocks gave, of each part.
-part: which part of num_parts the table is; it takes that part's keys only.
+handles: of parts part, part + 1, ... of num_parts. Each takes its keys only.
+blocks: what SaveBlocks gave, of any number of parts, one after the other.
 partial: parts may be missing; rows that the blocks lack stay.
 change_dim: vectors of another dim are cut or filled up.
 take: empties the blocks on the way, so that the rows are held once.

@@ -131,8 +131,8 @@ std::vector<std::unique_ptr<EmbeddingTable>> Split(const EmbeddingTable& whole,
   for (int64_t part = 0; part < num_parts; ++part) {
     parts.push_back(MakeTable(kDim, 2));
     RestoreOptions options;
-    options.part = part;
-    options.num_parts = num_parts;
+    options.part = static_cast<int>(part);
+    options.num_parts = static_cast<int>(num_parts);
     EXPECT_OK(Load({Save(whole)}, options, parts.back().get()));
   }
   return parts;
@@ -157,11 +157,11 @@ TEST(PartsIntoParts) {
       for (int64_t part = 0; part < to; ++part) {
         const auto table = MakeTable(kDim, 4);
         RestoreOptions options;
-        options.part = part;
-        options.num_parts = to;
+        options.part = static_cast<int>(part);
+        options.num_parts = static_cast<int>(to);
         RestoreReport report;
         EXPECT_OK(Load(parts, options, table.get(), &report));
-        EXPECT_EQ(report.rows + report.rows_of_others, 20000);
+        EXPECT_EQ(report.rows, table->size());
         Contents contents = ExportAll(*table);
         EXPECT_EQ(contents.shape.rule, "adam");
         got.merge(contents.rows);

@@ -35,6 +35,7 @@ from typing import Any, Optional
 import keras
 import tensorflow as tf
 
+from tf_embedding import _keras_store
 from tf_embedding import inputs as inputs_lib
 from tf_embedding import nn
 from tf_embedding.config import (
@@ -44,7 +45,6 @@ from tf_embedding.config import (
     check_inputs,
     tables_of,
 )
-from tf_embedding.keras3 import store as store_lib
 from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable
 from tf_embedding.variable import EmbeddingVariable
@@ -159,7 +159,7 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
     def save_own_variables(self, store: Any) -> None:
         """Writes the tables, slots included, to a .keras or .weights.h5 file."""
         for i, shown in enumerate(self._rows):
-            store_lib.save(store, f"{i}_", shown.rows)
+            _keras_store.save(store, f"{i}_", shown.rows)
 
     def load_own_variables(self, store: Any) -> None:
         """Replaces the tables by those of the file.
@@ -170,7 +170,7 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
         if not self.built:
             self.build(None)
         for i, shown in enumerate(self._rows):
-            store_lib.load(store, f"{i}_", shown.rows)
+            _keras_store.load(store, f"{i}_", shown.rows)
 
 
 def _optimizer(identifier: Any, table: str) -> Any:
