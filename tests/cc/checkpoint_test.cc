@@ -398,7 +398,10 @@ struct Damaged {
   Contents before = ExportAll(*table);
 
   void ExpectRefused(const std::vector<std::string>& elements) {
-    const Status status = Load({elements}, table.get());
+    SerialExecutor executor;
+    RestoreReport unused;
+    const Status status =
+        table->Restore({elements}, RestoreOptions(), &executor, &unused);
     EXPECT_TRUE(!status.ok() && !status.message().empty());
   }
   ~Damaged() {
@@ -455,7 +458,10 @@ TEST(ForgedFramesDoNoHarm) {
     const uint32_t checksum = Crc32c(bytes.data(), bytes.size() - 4);
     std::memcpy(&bytes[bytes.size() - 4], &checksum, 4);
     const auto table = MakeTable(kDim, 1);
-    if (!Load({elements}, table.get()).ok()) {
+    SerialExecutor executor;
+    RestoreReport unused;
+    if (!table->Restore({elements}, RestoreOptions(), &executor, &unused)
+             .ok()) {
       ++refused;
       EXPECT_EQ(table->size(), 0);
     }
