@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import filecmp
 import os
 import random
 import shutil
@@ -86,9 +87,7 @@ class Scene:
         return b"".join(part.numpy()[order].tobytes() for part in rows)
 
     def arm(self, calls: int = -1, size: int = -1, fault: int = KILL, call: str = "") -> None:
-        self.library.arm_faults(
-            ctypes.c_long(calls), ctypes.c_long(size), fault, call.encode() or None
-        )
+        self.library.arm_faults(ctypes.c_long(calls), ctypes.c_long(size), fault, call.encode())
 
     def reset(self) -> None:
         shutil.rmtree(self.folder)
@@ -107,6 +106,11 @@ class Scene:
             return False
         assert status == 0, status
         return True
+
+    def is_as_before(self) -> bool:
+        """Whether the first checkpoint is the latest and all its files are as they were."""
+        names = os.listdir(self.keep)
+        return filecmp.cmpfiles(self.keep, self.folder, names, shallow=False)[0] == names
 
     def check_latest(self, saved: bool) -> None:
         latest = self.tf.train.latest_checkpoint(self.folder)
@@ -129,7 +133,9 @@ def kills(scene: Scene) -> None:
         scene.reset()
         saved = scene.save_in_a_fork(**point)
         killed += not saved
-        scene.check_latest(saved)
+        # The same bytes restore to the same rows: some are enough.
+        if saved or killed % 20 == 0 or not scene.is_as_before():
+            scene.check_latest(saved)
     assert killed == len(points), (killed, len(points))
     scene.reset()
     assert scene.save_in_a_fork()
@@ -142,7 +148,7 @@ def errors(scene: Scene) -> None:
     for how, kind in [
         ({"size": size, "fault": errno.ENOSPC}, tf.errors.ResourceExhaustedError),
         ({"size": 100, "fault": errno.EIO}, tf.errors.OpError),
-        ({"calls": 0, "fault": errno.EACCES, "call": "fopen"}, tf.errors.PermissionDeniedError),
+        ({"calls": 0, "fault": errno.EACCES, "call": "open"}, tf.errors.PermissionDeniedError),
         ({"calls": 0, "fault": errno.EACCES, "call": "rename"}, tf.errors.PermissionDeniedError),
     ]:
         scene.reset()

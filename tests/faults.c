@@ -10,7 +10,9 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,7 +23,7 @@ enum { KILL = -1 };  // else an errno
 static long calls_left = -1, bytes_left = -1;
 static long calls_seen, bytes_seen;
 static int fault;
-static const char* only;  // the one call that fails; null: any
+static char only[16];  // the one call that counts; empty: all do
 
 // Ends the process, or returns the errno, once calls or bytes are used up. A
 // negative count never is.
@@ -29,7 +31,7 @@ void arm_faults(long calls, long bytes, int what, const char* call) {
   calls_left = calls;
   bytes_left = bytes;
   fault = what;
-  only = call;
+  strncpy(only, call, sizeof(only) - 1);
   calls_seen = bytes_seen = 0;
 }
 
@@ -43,7 +45,7 @@ static int strike(void) {
 }
 
 static int due(const char* call) {
-  if (only != NULL && strcmp(only, call) != 0) return 0;
+  if (only[0] != 0 && strcmp(only, call) != 0) return 0;
   ++calls_seen;
   return calls_left >= 0 && calls_seen > calls_left && strike();
 }
@@ -69,13 +71,27 @@ size_t fwrite(const void* data, size_t size, size_t n, FILE* file) {
   return real(data, size, n, file);
 }
 
+static int writes(int flags) { return (flags & (O_WRONLY | O_RDWR)) != 0; }
+
+int open(const char* path, int flags, ...) {
+  REAL(open);
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  return writes(flags) && due("open") ? -1 : real(path, flags, mode);
+}
+int open64(const char* path, int flags, ...) {
+  REAL(open64);
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  return writes(flags) && due("open") ? -1 : real(path, flags, mode);
+}
 FILE* fopen(const char* path, const char* mode) {
   REAL(fopen);
-  return mode[0] != 'r' && due("fopen") ? NULL : real(path, mode);
-}
-FILE* fopen64(const char* path, const char* mode) {
-  REAL(fopen64);
-  return mode[0] != 'r' && due("fopen") ? NULL : real(path, mode);
+  return mode[0] != 'r' && due("open") ? NULL : real(path, mode);
 }
 int fclose(FILE* file) {
   REAL(fclose);

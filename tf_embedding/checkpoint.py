@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -84,6 +85,35 @@ def restore_options(partial: bool = False, change_dim: bool = False) -> Iterator
         _options.reset(token)
 
 
+def verify(prefix: Any) -> dict[str, int]:
+    """Reads a checkpoint as a restore would, every byte, without restoring it.
+
+    One tensor at a time is in memory, a table as big as it is in training.
+
+    Args:
+      prefix: of the checkpoint, as `tf.train.latest_checkpoint` returns it; for a
+        SavedModel `<folder>/variables/variables`.
+
+    Returns:
+      How many rows each table has, by the name of its tensor.
+
+    Raises:
+      tf.errors.DataLossError: something is missing, cut short or damaged. The message
+        names the checkpoint, the tensor, and what is wrong with it.
+
+    >>> import os, tempfile
+    >>> import tensorflow as tf
+    >>> import tf_embedding as te
+    >>> words = te.EmbeddingVariable(dim=2, name="words")
+    >>> words.upsert([1, 2, 3], [[0.0, 1.0]] * 3)
+    >>> path = tf.train.Checkpoint(words=words).save(os.path.join(tempfile.mkdtemp(), "ckpt"))
+    >>> te.checkpoint.verify(path)
+    {'words/table/.ATTRIBUTES/-blocks': 3}
+    """
+    names, rows = ops.tf_embedding_verify_checkpoint(prefix=os.fspath(prefix))
+    return {name.decode(): int(n) for name, n in zip(names.numpy(), rows.numpy())}
+
+
 def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:
     """The tables of a variable's parts as one tensor that can be saved.
 
@@ -100,7 +130,7 @@ def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:
             parts.append(
                 ops.tf_embedding_save_blocks(handle=handle, part=part, num_parts=len(handles))
             )
-    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+    return parts[0] if len(parts) == 1 else ops.tf_embedding_join_blocks(blocks=parts)
 
 
 def load_blocks(handles: Sequence[tf.Tensor], blocks: tf.Tensor) -> Any:

@@ -10,6 +10,7 @@
 // made is a promise, and makes its block only then. RestoreV2 reads the elements
 // back as bytes, and LoadBlocks parses them.
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -22,6 +23,7 @@
 #include "tensorflow/core/framework/variant.h"
 #include "tensorflow/core/framework/variant_op_registry.h"
 #include "tensorflow/core/framework/variant_tensor_data.h"
+#include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
 
 namespace tf_embedding {
 namespace {
@@ -226,6 +228,105 @@ class LoadBlocksOp : public OpKernel {
   bool take_;
 };
 
+class JoinBlocksOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    int64_t n = 0;
+    for (int i = 0; i < context->num_inputs(); ++i) {
+      OP_REQUIRES_OK(context, CheckVector(context->input(i), "blocks"));
+      n += context->input(i).NumElements();
+    }
+    Tensor* joined;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &joined));
+    Variant* out = joined->vec<Variant>().data();
+    for (int i = 0; i < context->num_inputs(); ++i) {
+      const auto blocks = context->input(i).vec<Variant>();
+      out = std::copy_n(blocks.data(), blocks.size(), out);
+    }
+  }
+};
+
+// Puts rows into a table of no other use: all that a restore checks.
+absl::Status VerifyTable(const Tensor& blocks, Executor* executor,
+                         int64_t* rows) {
+  std::vector<std::string> elements(blocks.NumElements());
+  for (int64_t i = 0; i < blocks.NumElements(); ++i) {
+    const Block* block;
+    TF_RETURN_IF_ERROR(GetBlock(blocks.flat<Variant>()(i), i, &block));
+    TF_RETURN_IF_ERROR(ToTensorFlow(block->Take(&elements[i])));
+  }
+  CheckpointFooter footer;
+  TF_RETURN_IF_ERROR(ToTensorFlow(
+      ParseFooter(elements.empty() ? std::string() : elements.back(),
+                  "the footer", &footer)));
+  TableOptions options;
+  options.dim = static_cast<int>(std::min<int64_t>(footer.dim, kMaxDim + 1));
+  std::unique_ptr<EmbeddingTable> table;
+  TF_RETURN_IF_ERROR(ToTensorFlow(EmbeddingTable::Create(options, &table)));
+  // A Saver writes each part of a variable under a name of its own.
+  RestoreOptions restore;
+  restore.partial = true;
+  RestoreReport report;
+  TF_RETURN_IF_ERROR(ToTensorFlow(table->Restore(
+      SplitParts(std::move(elements)), restore, executor, &report)));
+  *rows = report.rows;
+  return absl::OkStatus();
+}
+
+class VerifyCheckpointOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckScalar(context->input(0), "prefix"));
+    const std::string prefix = context->input(0).scalar<tstring>()();
+    tensorflow::BundleReader reader(context->env(), prefix);
+    OP_REQUIRES_OK(context, Name(reader.status(), prefix, ""));
+    std::vector<std::string> keys;
+    for (reader.Seek(tensorflow::kHeaderEntryKey), reader.Next();
+         reader.Valid(); reader.Next()) {
+      keys.emplace_back(reader.key());
+    }
+    DeviceExecutor executor(context);
+    std::vector<std::pair<std::string, int64_t>> tables;
+    for (const std::string& key : keys) {
+      tensorflow::DataType dtype;
+      tensorflow::TensorShape shape;
+      OP_REQUIRES_OK(context,
+                     Name(reader.LookupDtypeAndShape(key, &dtype, &shape),
+                          prefix, key));
+      Tensor tensor(dtype, shape);
+      OP_REQUIRES_OK(context, Name(reader.Lookup(key, &tensor), prefix, key));
+      if (dtype != tensorflow::DT_VARIANT || shape.num_elements() == 0 ||
+          tensor.flat<Variant>()(0).get<Block>() == nullptr) {
+        continue;
+      }
+      tables.emplace_back(key, 0);
+      OP_REQUIRES_OK(context,
+                     Name(VerifyTable(tensor, &executor, &tables.back().second),
+                          prefix, key));
+    }
+    const auto n = static_cast<int64_t>(tables.size());
+    Tensor *names, *rows;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &names));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {n}, &rows));
+    for (int64_t i = 0; i < n; ++i) {
+      names->vec<tstring>()(i) = tables[i].first;
+      rows->vec<int64_t>()(i) = tables[i].second;
+    }
+  }
+
+ private:
+  // Says where it was; TensorFlow's own errors do not always.
+  static absl::Status Name(const absl::Status& status,
+                           const std::string& prefix, const std::string& key) {
+    if (status.ok()) return status;
+    return absl::DataLossError(absl::StrCat(
+        "checkpoint ", prefix, key.empty() ? "" : ", tensor ", key, ": ",
+        std::string(status.message())));
+  }
+};
+
 class BlockBytesOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -268,6 +369,8 @@ class BlocksFromBytesOp : public OpKernel {
 
 TFE_REGISTER("SaveBlocks", SaveBlocksOp);
 TFE_REGISTER("LoadBlocks", LoadBlocksOp);
+TFE_REGISTER("JoinBlocks", JoinBlocksOp);
+TFE_REGISTER("VerifyCheckpoint", VerifyCheckpointOp);
 TFE_REGISTER("BlockBytes", BlockBytesOp);
 TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
 

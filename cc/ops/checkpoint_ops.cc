@@ -54,6 +54,36 @@ take: empties the blocks on the way, so that the rows are held once.
 report: rows loaded, rows whose slots begin anew, rows of other parts.
 )");
 
+REGISTER_OP("TfEmbedding>JoinBlocks")
+    .Input("blocks: N * variant")
+    .Attr("N: int >= 1")
+    .Output("joined: variant")
+    .SetShapeFn([](InferenceContext* c) {
+      for (int i = 0; i < c->num_inputs(); ++i) {
+        TF_RETURN_IF_ERROR(CheckRank(c, i, 1));
+      }
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc("What SaveBlocks gave for each part of a variable, one after another.");
+
+REGISTER_OP("TfEmbedding>VerifyCheckpoint")
+    .Input("prefix: string")
+    .Output("names: string")
+    .Output("rows: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 0));
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      c->set_output(1, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Reads all of a checkpoint, and fails where anything of it is damaged.
+
+names, rows: the tensors that hold tables, and how many rows each has.
+)");
+
 REGISTER_OP("TfEmbedding>BlockBytes")
     .Input("blocks: variant")
     .Input("index: int64")
