@@ -25,6 +25,7 @@ BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
                                 Executor* executor) {
   const int num_shards = 1 << log2_shards;
   BatchPartition partition;
+  partition.keys.reset(new int64_t[n]);
   partition.positions.reset(new uint32_t[n]);
   partition.begin.assign(num_shards + 1, 0);
   if (n == 0) return partition;
@@ -64,7 +65,9 @@ BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
   partition.begin[num_shards] = total;
   for_pieces([&](int64_t from, int64_t to, int64_t* write) {
     for (int64_t i = from; i < to; ++i) {
-      partition.positions[write[shard_of[i]]++] = static_cast<uint32_t>(i);
+      const int64_t place = write[shard_of[i]]++;
+      partition.keys[place] = keys[i];
+      partition.positions[place] = static_cast<uint32_t>(i);
     }
   });
   return partition;

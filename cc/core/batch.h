@@ -5,7 +5,8 @@
 //
 // Positions 0..n-1 are grouped by the shard of their key, in position order
 // inside a group: a stable counting sort, in two parallel passes over pieces of
-// the batch. The result does not depend on how many pieces there are.
+// the batch. The result does not depend on how many pieces there are. Keys move
+// along with their positions, so that a shard's share is read front to back.
 
 #ifndef TF_EMBEDDING_CC_CORE_BATCH_H_
 #define TF_EMBEDDING_CC_CORE_BATCH_H_
@@ -24,13 +25,21 @@ constexpr int64_t kMaxBatch = 0xFFFFFFFFll;
 
 Status CheckBatchSize(int64_t n);
 
+// What one shard has of a batch: keys[p] stands at positions[p] of it.
+struct BatchShare {
+  const int64_t* keys;
+  const uint32_t* positions;
+  int64_t count;
+};
+
 struct BatchPartition {
+  std::unique_ptr<int64_t[]> keys;        // n
   std::unique_ptr<uint32_t[]> positions;  // n
   std::vector<int64_t> begin;             // of each shard, and the end
 
-  int64_t count(int shard) const { return begin[shard + 1] - begin[shard]; }
-  const uint32_t* share(int shard) const {
-    return positions.get() + begin[shard];
+  BatchShare share(int shard) const {
+    return BatchShare{keys.get() + begin[shard], positions.get() + begin[shard],
+                      begin[shard + 1] - begin[shard]};
   }
 };
 

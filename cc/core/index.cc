@@ -48,20 +48,20 @@ uint32_t ShardIndex::FindRow(uint64_t hash, int64_t key) const {
   return kNoRow;
 }
 
-void ShardIndex::UpdateLimit() {
-  const uint64_t slots = static_cast<uint64_t>(num_buckets_) * kSlotsPerBucket;
-  limit_ = static_cast<uint64_t>(static_cast<double>(slots) * kMaxLoad);
-}
-
-void ShardIndex::ReserveOne() {
-  if (TFE_LIKELY(size_ < limit_)) return;
-  uint64_t wanted = num_buckets_ + num_buckets_ / 4 + 1;
-  // The one size where shards part ways; from there a quarter at a time keeps
-  // them apart.
-  if (num_buckets_ < 64 && wanted >= 64) {
-    wanted += static_cast<uint64_t>(static_cast<double>(wanted) * phase_ / 4);
-  }
-  if (wanted >= (1ull << 31)) throw std::bad_alloc();
+void ShardIndex::Grow(int64_t n) {
+  const uint64_t size = size_ + static_cast<uint64_t>(n);
+  uint64_t wanted = num_buckets_;
+  do {
+    const uint64_t before = wanted;
+    wanted += wanted / kGrowth + 1;
+    // The one size where shards part ways; from there a fraction at a time
+    // keeps them apart.
+    if (before < 64 && wanted >= 64) {
+      wanted += static_cast<uint64_t>(static_cast<double>(wanted) * phase_ /
+                                      kGrowth);
+    }
+    if (wanted >= (1ull << 31)) throw std::bad_alloc();
+  } while (size > LimitOf(wanted));
   Rebuild(static_cast<uint32_t>(wanted));
 }
 
@@ -152,7 +152,7 @@ void ShardIndex::Rebuild(uint32_t num_buckets) {
   IndexBucket* const old = std::exchange(buckets_, fresh);
   const uint32_t num_old = std::exchange(num_buckets_, num_buckets);
   size_ = 0;
-  UpdateLimit();
+  limit_ = LimitOf(num_buckets);
   for (uint32_t b = 0; b < num_old; ++b) {
     for (uint32_t left = old[b].control & IndexBucket::kOccupiedMask; left != 0;
          left &= left - 1) {

@@ -31,7 +31,7 @@
 // one front to back (see BucketOfHash); only the shard's own writers wait for
 // it.
 //
-// Growth past 2^31 buckets (10^10 keys a shard) is refused by ReserveOne.
+// Growth past 2^31 buckets (10^10 keys a shard) is refused by Reserve.
 //
 // Thread safety: none. The shard's lock guards it: FindRow under a reader's
 // lock, all else under the writer's. Memory that runs out throws
@@ -62,6 +62,9 @@ struct alignas(kCacheLine) IndexBucket {
 };
 static_assert(sizeof(IndexBucket) == kCacheLine, "one line a bucket");
 
+// What an index without buckets shows to a search: no key, nothing beyond.
+inline constexpr IndexBucket kEmptyBucket = {};
+
 class ShardIndex {
  public:
   // phase in [0, 1): where between two sizes this shard's sizes lie.
@@ -80,10 +83,12 @@ class ShardIndex {
   // kNoRow where the key is absent.
   uint32_t FindRow(uint64_t hash, int64_t key) const;
 
-  // Makes room for one more key. Call before Insert.
-  void ReserveOne();
+  // Makes room for n more keys. Call before Insert.
+  void Reserve(int64_t n) {
+    if (TFE_UNLIKELY(size_ + static_cast<uint64_t>(n) > limit_)) Grow(n);
+  }
 
-  // The key must be absent, and ReserveOne called.
+  // The key must be absent, and room reserved.
   void Insert(uint64_t hash, int64_t key, uint32_t row);
 
   // Takes the key out and returns its row; kNoRow where it is absent.
@@ -109,8 +114,15 @@ class ShardIndex {
   }
 
  private:
-  static constexpr double kMaxLoad = 0.84;
+  static constexpr double kMaxLoad = 0.88;
+  static constexpr uint64_t kGrowth = 7;  // by a seventh at a time
 
+  static uint64_t LimitOf(uint64_t num_buckets) {
+    return static_cast<uint64_t>(
+        static_cast<double>(num_buckets * kSlotsPerBucket) * kMaxLoad);
+  }
+
+  void Grow(int64_t n);
   void Rebuild(uint32_t num_buckets);
   // The bucket has just lost a key: moves later ones up.
   void FillHole(uint32_t hole);
@@ -119,7 +131,6 @@ class ShardIndex {
   uint32_t NextBucket(uint32_t bucket) const {
     return bucket + 1 == num_buckets_ ? 0 : bucket + 1;
   }
-  void UpdateLimit();
 
   IndexBucket* buckets_ = nullptr;
   uint32_t num_buckets_ = 0;

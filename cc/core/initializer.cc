@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#include "cc/core/philox.h"
+#include "cc/core/isa.h"
 
 namespace tf_embedding {
 namespace initializer_internal {
@@ -96,15 +96,25 @@ constexpr double kWithinTwoSigma = 0.95449973610364158560;
 
 double UnitInterval(uint32_t word) { return (word + 0.5) * 0x1p-32; }
 
-// Calls value(word) for each column.
+// Random words for this many columns at a time.
+constexpr int kMaxWords = 4096;
+
+// Calls value(word) for each column of each key.
 template <class Value>
-void FillFromWords(uint64_t seed, int64_t key, int dim, float* out,
-                   const Value& value) {
-  for (int c = 0; c < dim; c += 4) {
-    const PhiloxWords words = Philox4x32(static_cast<uint64_t>(key),
-                                         static_cast<uint64_t>(c / 4), seed);
-    const int n = dim - c < 4 ? dim - c : 4;
-    for (int i = 0; i < n; ++i) out[c + i] = value(words.w[i]);
+void FillFromWords(uint64_t seed, const int64_t* keys, int n, int dim,
+                   float* const* out, const Value& value) {
+  const IsaKernels& kernels = ActiveKernels();
+  const int blocks = (dim + 3) / 4;
+  const int keys_at_once = std::max(1, kMaxWords / (4 * blocks));
+  uint32_t words[kMaxWords];
+  for (int first = 0; first < n; first += keys_at_once) {
+    const int count = std::min(keys_at_once, n - first);
+    kernels.philox(keys + first, count, blocks, seed, words);
+    for (int i = 0; i < count; ++i) {
+      const uint32_t* const word = words + int64_t{i} * blocks * 4;
+      float* const row = out[first + i];
+      for (int c = 0; c < dim; ++c) row[c] = value(word[c]);
+    }
   }
 }
 
@@ -166,40 +176,44 @@ Status Initializer::Create(InitializerSpec spec, int dim,
   return Status();
 }
 
-void Initializer::Fill(int64_t key, float* out) const {
+void Initializer::FillRows(const int64_t* keys, int n,
+                           float* const* out) const {
   const float a = spec_.a;
   const float b = spec_.b;
   switch (spec_.kind) {
     case InitializerKind::kConstant:
-      for (int c = 0; c < dim_; ++c) out[c] = a;
+      for (int i = 0; i < n; ++i) std::fill_n(out[i], dim_, a);
       return;
     case InitializerKind::kUniform: {
       const float range = b - a;
       const float most = std::nextafter(b, a);  // the sum may round up to b
-      FillFromWords(
-          spec_.seed, key, dim_, out, [a, range, most](uint32_t word) {
-            return std::min(
-                most, a + range * (static_cast<float>(word >> 8) * 0x1p-24f));
-          });
+      FillFromWords(spec_.seed, keys, n, dim_, out,
+                    [a, range, most](uint32_t word) {
+                      const auto top = static_cast<int32_t>(word >> 8);
+                      return std::min(most, a + range * (static_cast<float>(
+                                                             top) *
+                                                         0x1p-24f));
+                    });
       return;
     }
     case InitializerKind::kNormal:
-      FillFromWords(spec_.seed, key, dim_, out, [a, b](uint32_t word) {
+      FillFromWords(spec_.seed, keys, n, dim_, out, [a, b](uint32_t word) {
         return static_cast<float>(a + b * NormalQuantile(UnitInterval(word)));
       });
       return;
     case InitializerKind::kTruncatedNormal:
-      FillFromWords(spec_.seed, key, dim_, out, [a, b](uint32_t word) {
+      FillFromWords(spec_.seed, keys, n, dim_, out, [a, b](uint32_t word) {
         const double p = kBelowTwoSigma + kWithinTwoSigma * UnitInterval(word);
         return static_cast<float>(a + b * NormalQuantile(p));
       });
       return;
-    case InitializerKind::kMatrix: {
-      int64_t row = key % matrix_rows_;
-      if (row < 0) row += matrix_rows_;
-      std::memcpy(out, spec_.matrix.data() + row * dim_, dim_ * sizeof(float));
+    case InitializerKind::kMatrix:
+      for (int i = 0; i < n; ++i) {
+        int64_t row = keys[i] % matrix_rows_;
+        if (row < 0) row += matrix_rows_;
+        std::copy_n(spec_.matrix.data() + row * dim_, dim_, out[i]);
+      }
       return;
-    }
   }
 }
 

@@ -61,8 +61,9 @@ class Initializer {
   static Status Create(InitializerSpec spec, int dim,
                        std::shared_ptr<const Initializer>* out);
 
-  // Writes dim values.
-  void Fill(int64_t key, float* out) const;
+  // Writes the dim values of each of n keys.
+  void FillRows(const int64_t* keys, int n, float* const* out) const;
+  void Fill(int64_t key, float* out) const { FillRows(&key, 1, &out); }
 
   const InitializerSpec& spec() const { return spec_; }
 

@@ -26,11 +26,13 @@
 
 namespace tf_embedding {
 
-// What a search needs to know of a shard; read under the shard's lock.
-struct ShardView {
-  const IndexBucket* buckets = nullptr;
+// What a search needs to know of a shard; read under the shard's lock. A shard
+// without buckets shows one empty one (kEmptyBucket), so that a search need not
+// ask. Its size is a power of two: a batch finds the view of each key's shard.
+struct alignas(32) ShardView {
+  const IndexBucket* buckets = &kEmptyBucket;
   char* const* slabs = nullptr;
-  uint32_t num_buckets = 0;
+  uint32_t num_buckets = 1;
 };
 
 // Keys to rows across shards.
@@ -53,7 +55,11 @@ struct IsaKernels {
   int64_t (*lookup)(const TableView& table, const int64_t* keys, int64_t n,
                     float* out, int64_t* missing);
 
-  // rows[i] = row number of keys[i] in the shard, or kNoRow. n <= 64.
+  // Asks for the buckets of n hashes, so that find_rows finds them in the cache.
+  void (*prefetch_buckets)(const ShardView& shard, const uint64_t* hashes,
+                           int n);
+
+  // rows[i] = row number of keys[i] in the shard, or kNoRow.
   void (*find_rows)(const ShardView& shard, const int64_t* keys,
                     const uint64_t* hashes, int n, uint32_t* rows);
 
@@ -62,6 +68,11 @@ struct IsaKernels {
   void (*apply[static_cast<int>(RuleDriver::kCount)])(
       const void* functor, float* const* records, const float* const* gradients,
       int n, int dim);
+
+  // words[(i * blocks + b) * 4 ..]: Philox4x32 of counter (keys[i], b) under
+  // seed, for n keys and blocks of four words each.
+  void (*philox)(const int64_t* keys, int n, int blocks, uint64_t seed,
+                 uint32_t* words);
 
   // y += a x, and the dot product in sixteen lanes.
   void (*add_scaled)(float a, const float* x, int dim, float* y);

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "cc/core/hash.h"
+#include "cc/core/philox.h"
 #include "cc/core/rule_functors.h"
 
 #if defined(__clang__)

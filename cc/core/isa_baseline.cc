@@ -7,6 +7,7 @@
 
 #include "cc/core/hash.h"
 #include "cc/core/isa.h"
+#include "cc/core/philox.h"
 #include "cc/core/rule_functors.h"
 
 namespace tf_embedding {

@@ -89,12 +89,14 @@ char* SlabArena::Allocate() {
     ++blocks_used_;
     return block;
   }
-  // An eighth of what is used, so that a small table stays small.
-  const int64_t wanted =
-      std::clamp(blocks_used_ * block_bytes_ / 8, kHugePage, kMaxChunk);
-  const int64_t num_blocks = std::max<int64_t>(1, wanted / block_bytes_);
+  // An eighth of what is used, so that a small table stays small; whole huge
+  // pages, because the tail of a chunk would otherwise be small ones.
+  const int64_t wanted = std::max(
+      block_bytes_,
+      std::clamp(blocks_used_ * block_bytes_ / 8, kHugePage, kMaxChunk));
   Chunk chunk{};
-  chunk.bytes = num_blocks * block_bytes_;
+  chunk.bytes = RoundUp(wanted, kHugePage);
+  const int64_t num_blocks = chunk.bytes / block_bytes_;
   chunk.num_blocks = num_blocks;
   chunk.num_used = 1;
   chunk.num_fresh = num_blocks - 1;

@@ -20,6 +20,20 @@ struct PhiloxWords {
   uint32_t w[4];
 };
 
+constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
+constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
+
+TFE_HOST_DEVICE inline void PhiloxRound(uint32_t k0, uint32_t k1, uint32_t* c0,
+                                        uint32_t* c1, uint32_t* c2,
+                                        uint32_t* c3) {
+  const uint64_t p0 = static_cast<uint64_t>(*c0) * 0xD2511F53u;
+  const uint64_t p1 = static_cast<uint64_t>(*c2) * 0xCD9E8D57u;
+  *c0 = static_cast<uint32_t>(p1 >> 32) ^ *c1 ^ k0;
+  *c1 = static_cast<uint32_t>(p1);
+  *c2 = static_cast<uint32_t>(p0 >> 32) ^ *c3 ^ k1;
+  *c3 = static_cast<uint32_t>(p0);
+}
+
 TFE_HOST_DEVICE inline PhiloxWords Philox4x32(uint64_t counter_low,
                                               uint64_t counter_high,
                                               uint64_t key) {
@@ -30,14 +44,9 @@ TFE_HOST_DEVICE inline PhiloxWords Philox4x32(uint64_t counter_low,
   uint32_t k0 = static_cast<uint32_t>(key);
   uint32_t k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = static_cast<uint64_t>(c0) * 0xD2511F53u;
-    const uint64_t p1 = static_cast<uint64_t>(c2) * 0xCD9E8D57u;
-    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
-    c1 = static_cast<uint32_t>(p1);
-    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
-    c3 = static_cast<uint32_t>(p0);
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    PhiloxRound(k0, k1, &c0, &c1, &c2, &c3);
+    k0 += kPhiloxWeyl0;
+    k1 += kPhiloxWeyl1;
   }
   return PhiloxWords{{c0, c1, c2, c3}};
 }

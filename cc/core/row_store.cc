@@ -67,24 +67,24 @@ void RowStore::ResizeFirstSlab(int64_t capacity) {
   first_capacity_ = capacity;
 }
 
-uint32_t RowStore::Allocate() {
-  if (!free_.empty()) {
-    const uint32_t row = free_.back();
-    free_.pop_back();
-    return row;
-  }
-  if (end_ == kNoRow) throw std::bad_alloc();
-  if (end_ >= first_capacity_) {
-    if (first_capacity_ < layout_.rows_per_slab()) {
-      ResizeFirstSlab(
-          std::min(layout_.rows_per_slab(),
-                   first_capacity_ == 0 ? kFirstRows : first_capacity_ * 2));
-    } else if ((end_ >> layout_.slab_shift) >= slabs_.size()) {
-      if (slabs_.size() == slabs_.capacity()) slabs_.reserve(2 * slabs_.size());
-      slabs_.push_back(arena_->Allocate());
+void RowStore::Reserve(int64_t n) {
+  n -= static_cast<int64_t>(free_.size());
+  if (n <= 0) return;
+  const int64_t needed = int64_t{end_} + n;
+  if (needed > kNoRow) throw std::bad_alloc();
+  if (needed > first_capacity_ &&
+      first_capacity_ < layout_.rows_per_slab()) {
+    int64_t capacity = first_capacity_ == 0 ? kFirstRows : first_capacity_;
+    while (capacity < needed && capacity < layout_.rows_per_slab()) {
+      capacity *= 2;
     }
+    ResizeFirstSlab(std::min(layout_.rows_per_slab(), capacity));
   }
-  return end_++;
+  while ((static_cast<int64_t>(slabs_.size()) << layout_.slab_shift) < needed &&
+         first_capacity_ == layout_.rows_per_slab()) {
+    if (slabs_.size() == slabs_.capacity()) slabs_.reserve(2 * slabs_.size());
+    slabs_.push_back(arena_->Allocate());
+  }
 }
 
 void RowStore::Truncate(uint32_t new_end) {

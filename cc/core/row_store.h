@@ -80,8 +80,16 @@ class RowStore {
   // Bytes held for rows, used or not.
   int64_t bytes() const;
 
-  // The record is undefined, the meta too: the caller writes both.
-  uint32_t Allocate();
+  // Makes room for n more rows. Call before Allocate; may move the first slab.
+  void Reserve(int64_t n);
+  // A row, room being reserved. Its record is undefined, its meta too: the
+  // caller writes both.
+  uint32_t Allocate() noexcept {
+    if (free_.empty()) return end_++;
+    const uint32_t row = free_.back();
+    free_.pop_back();
+    return row;
+  }
   // Makes room to give one more row back. Call before Release.
   void ReserveRelease() {
     if (free_.size() == free_.capacity()) free_.reserve(2 * free_.size() + 4);

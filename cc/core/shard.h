@@ -34,13 +34,20 @@ class Shard {
   const ShardIndex& index() const { return index_; }
   const RowStore& rows() const { return rows_; }
   ShardView view() const {
+    if (index_.num_buckets() == 0) return ShardView{};
     return ShardView{index_.buckets(), rows_.slabs(), index_.num_buckets()};
   }
   int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
 
-  // The key must be absent. The row's record and meta are undefined.
-  uint32_t Insert(uint64_t hash, int64_t key) {
-    index_.ReserveOne();
+  // Makes room for n more keys. Call before Insert; may move the first rows.
+  void Reserve(int64_t n) {
+    index_.Reserve(n);
+    rows_.Reserve(n);
+  }
+
+  // The key must be absent, and room reserved. The row's record and meta are
+  // undefined.
+  uint32_t Insert(uint64_t hash, int64_t key) noexcept {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
     return row;
@@ -74,6 +81,7 @@ class Shard {
 
 template <class InitSlots>
 void Shard::CopyRows(const Shard& other, int dim, const InitSlots& init_slots) {
+  Reserve(static_cast<int64_t>(other.index_.size()));
   other.index_.ForEach([&](int64_t key, const uint32_t* from) {
     const uint32_t row = Insert(MixKey(key), key);
     float* const record = rows_.record(row);

@@ -41,6 +41,8 @@ class ShardReaderLocks {
   const std::bitset<1 << kMaxLog2Shards> wanted_;
 };
 
+struct NoScratch {};
+
 std::bitset<1 << kMaxLog2Shards> AllShards() {
   return std::bitset<1 << kMaxLog2Shards>().set();
 }
@@ -319,16 +321,17 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    return ForEachShare(
+    return ForEachShare<NoScratch>(
         keys, n, executor,
-        [&](int shard_number, const uint32_t* positions, int64_t count) {
-          Shard* const shard = shards_[shard_number].get();
-          for (int64_t p = 0; p < count; ++p) {
-            const int64_t i = positions[p];
-            const uint64_t hash = MixKey(keys[i]);
-            uint32_t row = shard->index().FindRow(hash, keys[i]);
+        [&](Shard* shard, const BatchShare& share, NoScratch*) {
+          for (int64_t p = 0; p < share.count; ++p) {
+            const int64_t key = share.keys[p];
+            const int64_t i = share.positions[p];
+            const uint64_t hash = MixKey(key);
+            uint32_t row = shard->index().FindRow(hash, key);
             if (row == kNoRow) {
-              row = shard->Insert(hash, keys[i]);
+              shard->Reserve(1);
+              row = shard->Insert(hash, key);
               InitSlots(shard->rows().record(row));
               shard->rows().meta(row)->frequency = 0;
             }
@@ -402,11 +405,10 @@ Status EmbeddingTable::Import(const TableShape& shape,
     // the rows then keep their vectors and get that rule's initial slots.
     ReaderLock lock(&layout_lock_);
     const bool same_rule = rule == rule_;
-    return ForEachShare(
+    return ForEachShare<NoScratch>(
         rows.keys, n, executor,
-        [&](int shard_number, const uint32_t* positions, int64_t count) {
-          ImportShare(rows, positions, count, same_rule,
-                      shards_[shard_number].get());
+        [&](Shard* shard, const BatchShare& share, NoScratch*) {
+          ImportShare(rows, share, same_rule, shard);
         });
   });
 }
@@ -426,9 +428,8 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
       num_shards, shape.size * kNanosecondsPerRow / num_shards + 1,
       [&](int64_t from, int64_t to) {
         for (int64_t s = from; s < to; ++s) {
-          const int number = static_cast<int>(s);
           try {
-            ImportShare(rows, partition.share(number), partition.count(number),
+            ImportShare(rows, partition.share(static_cast<int>(s)),
                         /*with_slots=*/true, content.shards[s].get());
           } catch (const std::bad_alloc&) {
             out_of_memory.store(true, std::memory_order_relaxed);
@@ -442,14 +443,18 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
 }
 
 void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
-                                 const uint32_t* positions, int64_t count,
-                                 bool with_slots, Shard* shard) const {
+                                 const BatchShare& share, bool with_slots,
+                                 Shard* shard) const {
   const int width = shard->rows().layout().slot_width();
-  for (int64_t p = 0; p < count; ++p) {
-    const int64_t i = positions[p];
-    const uint64_t hash = MixKey(rows.keys[i]);
-    uint32_t row = shard->index().FindRow(hash, rows.keys[i]);
-    if (row == kNoRow) row = shard->Insert(hash, rows.keys[i]);
+  for (int64_t p = 0; p < share.count; ++p) {
+    const int64_t key = share.keys[p];
+    const int64_t i = share.positions[p];
+    const uint64_t hash = MixKey(key);
+    uint32_t row = shard->index().FindRow(hash, key);
+    if (row == kNoRow) {
+      shard->Reserve(1);
+      row = shard->Insert(hash, key);
+    }
     float* const record = shard->rows().record(row);
     std::copy_n(rows.values + i * dim_, dim_, record);
     if (with_slots) {
@@ -470,18 +475,17 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
   std::atomic<int64_t> total{0};
   const Status status = CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    return ForEachShare(
+    return ForEachShare<NoScratch>(
         keys, n, executor,
-        [&](int shard_number, const uint32_t* positions, int64_t count) {
-          Shard* const shard = shards_[shard_number].get();
+        [&](Shard* shard, const BatchShare& share, NoScratch*) {
           // Counts even a share that failed half way.
           struct Tally {
             std::atomic<int64_t>* total;
             int64_t here = 0;
             ~Tally() { total->fetch_add(here, std::memory_order_relaxed); }
           } tally{&total};
-          for (int64_t p = 0; p < count; ++p) {
-            const int64_t key = keys[positions[p]];
+          for (int64_t p = 0; p < share.count; ++p) {
+            const int64_t key = share.keys[p];
             if (shard->Remove(MixKey(key), key)) ++tally.here;
           }
           shard->Compact(layout_);

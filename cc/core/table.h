@@ -229,30 +229,31 @@ class EmbeddingTable {
   EmbeddingTable(int dim, int log2_shards,
                  std::shared_ptr<const Initializer> initializer);
 
-  // Calls body(shard, positions, count) for every shard that has keys, with
-  // the shard's lock held by a writer.
-  template <class Body>
+  // Calls body(shard, share, scratch) for every shard that has keys, with the
+  // shard's lock held by a writer. A thread makes one Scratch for all of its
+  // shares.
+  template <class Scratch, class Body>
   Status ForEachShare(const int64_t* keys, int64_t n, Executor* executor,
                       const Body& body);
 
   // The share of one shard in Apply.
   struct Update;
-  void InitRow(const Update& update, int64_t key, float* record) const;
-  void ApplyShare(const Update& update, int shard_number,
-                  const uint32_t* positions, int64_t count);
+  class ShareUpdate;
 
   // Of a checkpoint's records, about.
   int64_t SaveBytes() const;
   // All but the numbers of blocks, parts and rows.
   void DescribeTo(CheckpointFooter* footer) const;
   // Import's share of one shard; with_slots: else initial ones.
-  void ImportShare(const ConstRowColumns& rows, const uint32_t* positions,
-                   int64_t count, bool with_slots, Shard* shard) const;
+  void ImportShare(const ConstRowColumns& rows, const BatchShare& share,
+                   bool with_slots, Shard* shard) const;
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
   struct Restoring;
   Status RestoreBlock(Restoring* restoring, size_t part, int64_t number) const;
   Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
+  void ReserveForRange(Restoring* restoring, int64_t task,
+                       int log2_tasks) const;
 
   // The methods below need layout_lock_ as stated.
   void SwapContent(TableContent* content);          // writer

@@ -16,27 +16,22 @@ namespace {
 // Rows in flight at once.
 constexpr int kBlock = 32;
 constexpr uint32_t kNone = 0xFFFFFFFFu;
-
-// The distinct keys of a share, in order of first occurrence, each with its
-// summed gradient and count.
-struct DistinctKeys {
-  std::vector<int64_t> keys;
-  std::vector<uint64_t> hashes;
-  std::vector<const float*> gradients;
-  std::vector<int64_t> counts;
-  std::vector<float> sums;  // gradients of keys that occur twice or more
-};
+// How far ahead of the sums gradients are asked for.
+constexpr int64_t kGradientsAhead = 12;
 
 uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
   const uint32_t room = std::numeric_limits<uint32_t>::max() - frequency;
   return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
+void PrefetchGradient(const float* gradient, int dim) {
+  for (int c = 0; c < dim; c += kCacheLine / 4) TFE_PREFETCH_READ(gradient + c);
+}
+
 }  // namespace
 
 struct EmbeddingTable::Update {
   const BoundRule& rule;
-  const int64_t* keys;
   const float* gradients;
   const int64_t* counts;
   uint32_t step;
@@ -44,111 +39,208 @@ struct EmbeddingTable::Update {
 
 namespace {
 
-// A gradient that stands alone is used where it lies; the first of several is
-// copied to its sum when the second arrives.
-DistinctKeys SumDuplicates(const int64_t* keys, const float* gradients,
-                           const int64_t* counts, int dim,
-                           const uint32_t* positions, int64_t n) {
-  DistinctKeys distinct;
-  distinct.keys.reserve(n);
-  distinct.hashes.reserve(n);
-  distinct.gradients.reserve(n);
-  distinct.counts.reserve(n);
-  uint64_t capacity = 16;
-  while (capacity < static_cast<uint64_t>(n) * 2) capacity *= 2;
-  // Open addressing, sized for the share: it stays in the first-level cache.
-  std::vector<uint32_t> slots(capacity, kNone);
-  // Where the sum of a key begins in sums; kNone while it occurred once.
-  std::vector<int64_t> sum_at;
-  for (int64_t p = 0; p < n; ++p) {
-    const int64_t i = positions[p];
-    const int64_t key = keys[i];
+// The distinct keys of a share, in order of first occurrence, each with its
+// summed gradient and count. One serves many shares, so that they share its
+// memory.
+class DistinctKeys {
+ public:
+  // Throws std::bad_alloc.
+  void Collect(const BatchShare& share, const float* gradients,
+               const int64_t* counts, int dim) {
+    keys.clear();
+    hashes.clear();
+    this->gradients.clear();
+    this->counts.clear();
+    sums_.clear();
+    sum_at_.clear();
+    keys.reserve(share.count);
+    hashes.reserve(share.count);
+    this->gradients.reserve(share.count);
+    this->counts.reserve(share.count);
+    sum_at_.reserve(share.count);
+    uint64_t capacity = 16;
+    while (capacity < static_cast<uint64_t>(share.count) * 2) capacity *= 2;
+    // Open addressing, sized for the share: it stays in the first-level cache.
+    slots_.assign(capacity, kNone);
+    for (int64_t p = 0; p < share.count; ++p) {
+      if (p + kGradientsAhead < share.count) {
+        PrefetchGradient(
+            gradients +
+                int64_t{share.positions[p + kGradientsAhead]} * dim,
+            dim);
+      }
+      const int64_t i = share.positions[p];
+      Add(share.keys[p], gradients + i * dim, counts == nullptr ? 1 : counts[i],
+          dim);
+    }
+    for (size_t d = 0; d < sum_at_.size(); ++d) {
+      if (sum_at_[d] >= 0) this->gradients[d] = sums_.data() + sum_at_[d];
+    }
+  }
+
+  std::vector<int64_t> keys;
+  std::vector<uint64_t> hashes;
+  std::vector<const float*> gradients;
+  std::vector<int64_t> counts;
+
+ private:
+  // A gradient that stands alone is used where it lies; the first of several
+  // is copied to its sum when the second arrives.
+  void Add(int64_t key, const float* gradient, int64_t count, int dim) {
+    const uint64_t mask = slots_.size() - 1;
     const uint64_t hash = MixKey(key);
-    const float* const gradient = gradients + i * dim;
-    const int64_t count = counts == nullptr ? 1 : counts[i];
-    uint64_t slot = hash & (capacity - 1);
-    while (slots[slot] != kNone && distinct.keys[slots[slot]] != key) {
-      slot = (slot + 1) & (capacity - 1);
+    uint64_t slot = hash & mask;
+    while (slots_[slot] != kNone && keys[slots_[slot]] != key) {
+      slot = (slot + 1) & mask;
     }
-    if (slots[slot] == kNone) {
-      slots[slot] = static_cast<uint32_t>(distinct.keys.size());
-      distinct.keys.push_back(key);
-      distinct.hashes.push_back(hash);
-      distinct.gradients.push_back(gradient);
-      distinct.counts.push_back(count);
-      sum_at.push_back(-1);
-      continue;
+    if (TFE_LIKELY(slots_[slot] == kNone)) {
+      slots_[slot] = static_cast<uint32_t>(keys.size());
+      keys.push_back(key);
+      hashes.push_back(hash);
+      gradients.push_back(gradient);
+      counts.push_back(count);
+      sum_at_.push_back(-1);
+      return;
     }
-    const uint32_t d = slots[slot];
-    distinct.counts[d] += count;
-    if (sum_at[d] < 0) {
-      sum_at[d] = static_cast<int64_t>(distinct.sums.size());
-      distinct.sums.insert(distinct.sums.end(), distinct.gradients[d],
-                           distinct.gradients[d] + dim);
+    const uint32_t d = slots_[slot];
+    counts[d] += count;
+    if (sum_at_[d] < 0) {
+      sum_at_[d] = static_cast<int64_t>(sums_.size());
+      sums_.insert(sums_.end(), gradients[d], gradients[d] + dim);
     }
-    float* const sum = distinct.sums.data() + sum_at[d];
-    for (int c = 0; c < dim; ++c) sum[c] += gradient[c];
+    ActiveKernels().add_scaled(1.0f, gradient, dim, sums_.data() + sum_at_[d]);
   }
-  for (size_t d = 0; d < sum_at.size(); ++d) {
-    if (sum_at[d] >= 0) {
-      distinct.gradients[d] = distinct.sums.data() + sum_at[d];
-    }
-  }
-  return distinct;
-}
+
+  std::vector<uint32_t> slots_;
+  std::vector<float> sums_;  // gradients of keys that occur twice or more
+  // Where the sum of a key begins in sums_; below 0 while it occurred once.
+  std::vector<int64_t> sum_at_;
+};
 
 }  // namespace
 
-void EmbeddingTable::InitRow(const Update& update, int64_t key,
-                             float* record) const {
-  initializer_->Fill(key, record);
-  float* slot = record + dim_;
-  for (int k = 0; k < layout_.vector_slots; ++k) {
-    slot = std::fill_n(slot, dim_, update.rule.initial_vector_slots[k]);
-  }
-  std::copy_n(update.rule.initial_scalar_slots, layout_.scalar_slots, slot);
-}
+// One shard's share of a batch, in blocks. While the rule runs on the rows of
+// one block, those of the next are on their way from memory, and the buckets of
+// the one after it.
+class EmbeddingTable::ShareUpdate {
+ public:
+  ShareUpdate(const EmbeddingTable& table, const Update& update, Shard* shard,
+              const DistinctKeys& distinct)
+      : table_(table),
+        update_(update),
+        shard_(shard),
+        distinct_(distinct),
+        n_(static_cast<int64_t>(distinct.keys.size())),
+        kernels_(ActiveKernels()) {}
 
-void EmbeddingTable::ApplyShare(const Update& update, int shard_number,
-                                const uint32_t* positions, int64_t count) {
-  Shard* const shard = shards_[shard_number].get();
-  const DistinctKeys distinct = SumDuplicates(
-      update.keys, update.gradients, update.counts, dim_, positions, count);
-  const IsaKernels& kernels = ActiveKernels();
-  const auto apply = kernels.apply[static_cast<int>(update.rule.driver)];
-  const auto n = static_cast<int64_t>(distinct.keys.size());
-  uint32_t rows[kBlock];
-  float* records[kBlock];
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int block = static_cast<int>(std::min<int64_t>(kBlock, n - begin));
-    const int64_t* const keys = distinct.keys.data() + begin;
-    kernels.find_rows(shard->view(), keys, distinct.hashes.data() + begin,
-                      block, rows);
-    for (int i = 0; i < block; ++i) {
-      if (rows[i] != kNoRow) continue;
-      rows[i] = shard->Insert(distinct.hashes[begin + i], keys[i]);
-      // Whole at once: the next Insert may find no memory.
-      InitRow(update, keys[i], shard->rows().record(rows[i]));
-      *shard->rows().meta(rows[i]) = RowMeta{0, update.step};
-    }
-    for (int i = 0; i < block; ++i) {
-      records[i] = shard->rows().record(rows[i]);
-      const char* const bytes = reinterpret_cast<const char*>(records[i]);
-      for (int64_t b = 0; b < layout_.stride; b += kCacheLine) {
-        TFE_PREFETCH_WRITE(bytes + b);
+  // Throws std::bad_alloc; the rows that were found or born by then have had
+  // their update.
+  void Run() {
+    PrefetchBuckets(0);
+    PrefetchBuckets(kBlock);
+    FindRows(0);
+    for (int64_t begin = 0; begin < n_; begin += kBlock) {
+      PrefetchBuckets(begin + 2 * kBlock);
+      try {
+        FindRows(begin + kBlock);
+      } catch (const std::bad_alloc&) {
+        ApplyBlock(begin);
+        throw;
       }
-      TFE_PREFETCH_WRITE(shard->rows().meta(rows[i]));
-    }
-    apply(update.rule.functor, records, distinct.gradients.data() + begin,
-          block, dim_);
-    for (int i = 0; i < block; ++i) {
-      RowMeta* const meta = shard->rows().meta(rows[i]);
-      meta->frequency =
-          SaturatingAdd(meta->frequency, distinct.counts[begin + i]);
-      meta->version = update.step;
+      ApplyBlock(begin);
     }
   }
-}
+
+ private:
+  int Size(int64_t begin) const {
+    return static_cast<int>(std::clamp<int64_t>(n_ - begin, 0, kBlock));
+  }
+  uint32_t* Rows(int64_t begin) { return rows_[begin / kBlock % 2]; }
+
+  void PrefetchBuckets(int64_t begin) {
+    if (begin >= n_) return;
+    kernels_.prefetch_buckets(shard_->view(), distinct_.hashes.data() + begin,
+                              Size(begin));
+  }
+
+  // Finds the rows of a block, gives birth to those that there are not, and
+  // asks for their memory.
+  void FindRows(int64_t begin) {
+    const int n = Size(begin);
+    if (n == 0) return;
+    const int64_t* const keys = distinct_.keys.data() + begin;
+    uint32_t* const rows = Rows(begin);
+    kernels_.find_rows(shard_->view(), keys, distinct_.hashes.data() + begin, n,
+                       rows);
+    int missing[kBlock];
+    int num_missing = 0;
+    for (int i = 0; i < n; ++i) {
+      if (rows[i] == kNoRow) missing[num_missing++] = i;
+    }
+    if (num_missing > 0) GiveBirth(begin, missing, num_missing);
+    const RowStore& store = shard_->rows();
+    for (int i = 0; i < n; ++i) {
+      const char* const record =
+          reinterpret_cast<const char*>(store.record(rows[i]));
+      for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
+        TFE_PREFETCH_WRITE(record + b);
+      }
+      TFE_PREFETCH_WRITE(store.meta(rows[i]));
+      PrefetchGradient(distinct_.gradients[begin + i], table_.dim_);
+    }
+  }
+
+  void GiveBirth(int64_t begin, const int* missing, int n) {
+    shard_->Reserve(n);  // nothing throws from here on
+    int64_t keys[kBlock];
+    float* records[kBlock];
+    for (int m = 0; m < n; ++m) {
+      const int64_t at = begin + missing[m];
+      keys[m] = distinct_.keys[at];
+      const uint32_t row = shard_->Insert(distinct_.hashes[at], keys[m]);
+      Rows(begin)[missing[m]] = row;
+      records[m] = shard_->rows().record(row);
+      *shard_->rows().meta(row) = RowMeta{0, update_.step};
+    }
+    table_.initializer_->FillRows(keys, n, records);
+    for (int m = 0; m < n; ++m) InitSlots(records[m]);
+  }
+
+  void InitSlots(float* record) const {
+    float* slot = record + table_.dim_;
+    for (int k = 0; k < table_.layout_.vector_slots; ++k) {
+      slot = std::fill_n(slot, table_.dim_,
+                         update_.rule.initial_vector_slots[k]);
+    }
+    std::copy_n(update_.rule.initial_scalar_slots, table_.layout_.scalar_slots,
+                slot);
+  }
+
+  void ApplyBlock(int64_t begin) {
+    const int n = Size(begin);
+    const uint32_t* const rows = Rows(begin);
+    const RowStore& store = shard_->rows();
+    float* records[kBlock];
+    for (int i = 0; i < n; ++i) records[i] = store.record(rows[i]);
+    kernels_.apply[static_cast<int>(update_.rule.driver)](
+        update_.rule.functor, records, distinct_.gradients.data() + begin, n,
+        table_.dim_);
+    for (int i = 0; i < n; ++i) {
+      RowMeta* const meta = store.meta(rows[i]);
+      meta->frequency =
+          SaturatingAdd(meta->frequency, distinct_.counts[begin + i]);
+      meta->version = update_.step;
+    }
+  }
+
+  const EmbeddingTable& table_;
+  const Update& update_;
+  Shard* const shard_;
+  const DistinctKeys& distinct_;
+  const int64_t n_;
+  const IsaKernels& kernels_;
+  uint32_t rows_[2][kBlock];
+};
 
 Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                              const float* gradients, const int64_t* counts,
@@ -172,12 +264,14 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
       {
         ReaderLock lock(&layout_lock_);
         if (rule_ == rule.info) {
-          const Update update{rule, keys, gradients, counts,
+          const Update update{rule, gradients, counts,
                               static_cast<uint32_t>(step)};
-          return ForEachShare(
+          return ForEachShare<DistinctKeys>(
               keys, n, executor,
-              [&](int shard_number, const uint32_t* positions, int64_t count) {
-                ApplyShare(update, shard_number, positions, count);
+              [&](Shard* shard, const BatchShare& share,
+                  DistinctKeys* distinct) {
+                distinct->Collect(share, gradients, counts, dim_);
+                ShareUpdate(*this, update, shard, *distinct).Run();
               });
         }
       }

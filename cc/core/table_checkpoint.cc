@@ -288,6 +288,7 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
     if (shard->index().FindRow(hash, key) != kNoRow) {
       return DataLoss(what, " is damaged: key ", key, " comes twice");
     }
+    shard->Reserve(1);
     const uint32_t row = shard->Insert(hash, key);
     reader.Read(view, shard->rows().record(row));
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(frequency),
@@ -405,9 +406,34 @@ Status EmbeddingTable::CommitRestore(PreparedRestore* prepared) {
   });
 }
 
+// Room for an even share of what the footers say, so that shards do not grow
+// step by step.
+void EmbeddingTable::ReserveForRange(Restoring* restoring, int64_t task,
+                                     int log2_tasks) const {
+  const RestoreOptions& options = restoring->options;
+  int64_t rows = 0;
+  for (size_t p = 0; p < restoring->footers.size(); ++p) {
+    const CheckpointFooter& footer = restoring->footers[p];
+    if (HoldsOthersOnly(footer, options)) continue;
+    // Never more than the bytes can hold.
+    int64_t bytes = 0;
+    const int shift = Log2Blocks(footer.num_blocks) - log2_tasks;
+    for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
+      bytes += static_cast<int64_t>((*restoring->parts)[p][b].size());
+    }
+    rows += bytes / (24 + 4 * (footer.dim + footer.slot_width())) /
+            (footer.num_parts == options.num_parts ? 1 : options.num_parts);
+  }
+  const int shift = log2_shards_ - log2_tasks;
+  for (int64_t s = task << shift; s < (task + 1) << shift; ++s) {
+    restoring->content->shards[s]->Reserve(rows >> shift);
+  }
+}
+
 Status EmbeddingTable::RestoreRange(Restoring* restoring, int64_t task,
                                     int log2_tasks) const {
   return CatchOutOfMemory(*this, [&] {
+    ReserveForRange(restoring, task, log2_tasks);
     for (size_t p = 0; p < restoring->footers.size(); ++p) {
       if (HoldsOthersOnly(restoring->footers[p], restoring->options)) continue;
       const int shift =
@@ -430,6 +456,7 @@ void EmbeddingTable::KeepOtherRows(TableContent* content) const {
     old.index().ForEach([&](int64_t key, const uint32_t* from) {
       const uint64_t hash = MixKey(key);
       if (fresh->index().FindRow(hash, key) != kNoRow) return;
+      fresh->Reserve(1);
       const uint32_t row = fresh->Insert(hash, key);
       float* const record = fresh->rows().record(row);
       std::copy_n(old.rows().record(*from),

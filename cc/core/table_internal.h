@@ -44,7 +44,7 @@ Status CatchOutOfMemory(const EmbeddingTable& table, const Body& body) {
   }
 }
 
-template <class Body>
+template <class Scratch, class Body>
 Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
                                     Executor* executor, const Body& body) {
   const BatchPartition partition =
@@ -55,10 +55,11 @@ Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
   executor->ParallelFor(
       num_shards, n * kNanosecondsPerRow / num_shards + 1,
       [&](int64_t from, int64_t to) {
+        Scratch scratch;
         for (int64_t s = from; s < to; ++s) {
           const int shard_number = static_cast<int>(s);
-          const int64_t count = partition.count(shard_number);
-          if (count == 0) continue;
+          const BatchShare share = partition.share(shard_number);
+          if (share.count == 0) continue;
           Shard* const shard = shards_[s].get();
           try {
             WriterLock lock(shard->lock());
@@ -68,7 +69,7 @@ Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
               ShardView* view;
               ~Refresh() { *view = shard->view(); }
             } refresh{shard, &views_[s]};
-            body(shard_number, partition.share(shard_number), count);
+            body(shard, share, &scratch);
           } catch (const std::bad_alloc&) {
             out_of_memory.store(true, std::memory_order_relaxed);
           }

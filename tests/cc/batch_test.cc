@@ -33,10 +33,14 @@ TEST(SharesAreStableForAnyNumberOfPieces) {
         const BatchPartition partition =
             PartitionByShard(keys.data(), n, log2_shards, &executor);
         for (int s = 0; s < 1 << log2_shards; ++s) {
-          EXPECT_TRUE(
-              std::vector<uint32_t>(partition.share(s),
-                                    partition.share(s) + partition.count(s)) ==
-              expected[s]);
+          const BatchShare share = partition.share(s);
+          EXPECT_TRUE(std::vector<uint32_t>(share.positions,
+                                            share.positions + share.count) ==
+                      expected[s]);
+          for (int64_t p = 0; p < share.count; ++p) {
+            if (share.keys[p] == keys[share.positions[p]]) continue;
+            EXPECT_EQ(share.keys[p], keys[share.positions[p]]);
+          }
         }
       }
     }
