@@ -104,7 +104,7 @@ def test_another_dim_is_refused_and_nothing_changes(tmp_path) -> None:
     path = tf.train.Checkpoint(ev=ev).save(str(tmp_path / "ckpt"))
     narrow = te.EmbeddingVariable(3, name="narrow")
     narrow.upsert([1], [[1, 2, 3]])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the checkpoint has dim 6, the variable 3"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="checkpoint has dim 6, the v"):
         tf.train.Checkpoint(ev=narrow).restore(path)
     assert narrow.export().values.numpy().tolist() == [[1, 2, 3]]
 
@@ -288,7 +288,7 @@ def test_damaged_files_are_refused_and_nothing_changes(tmp_path) -> None:
     path = tf.train.Checkpoint(ev=ev).write(str(tmp_path / "ckpt"))
     live = make("live")
     train(live, te.rules.Adagrad(), range(2))
-    before, saved = content(live), content(ev)
+    before, saved, kept = content(live), content(ev), live.state()
     refused = harmless = 0
     for what, name, data in damaged(path, np.random.default_rng(1)):
         if data is None:
@@ -309,8 +309,6 @@ def test_damaged_files_are_refused_and_nothing_changes(tmp_path) -> None:
             assert name.endswith(".index") and content(live) == saved, what
             harmless += 1
             live.load_state(kept)
-        if refused == 1:
-            kept = live.state()
         if refused % 50 == 0:
             assert content(live) == before, what
     assert refused > 1000 and harmless < 200

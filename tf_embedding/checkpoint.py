@@ -47,7 +47,8 @@ class RestoreOptions:
                 raise ValueError(f"{field.name} is {value!r}; it must be True or False")
 
 
-_options = contextvars.ContextVar("restore_options", default=RestoreOptions())
+_DEFAULTS = RestoreOptions()
+_options: contextvars.ContextVar[RestoreOptions] = contextvars.ContextVar("restore_options")
 
 
 @contextlib.contextmanager
@@ -149,7 +150,7 @@ def load_blocks(handles: Sequence[tf.Tensor], blocks: tf.Tensor) -> Any:
       tf.errors.DataLossError: a block is damaged; nothing changed.
       tf.errors.InvalidArgumentError: the blocks do not fit; nothing changed.
     """
-    options = _options.get()
+    options = _options.get(_DEFAULTS)
     return ops.tf_embedding_load_blocks(
         handles=list(handles),
         blocks=blocks,

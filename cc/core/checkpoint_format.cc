@@ -35,9 +35,7 @@ class Writer {
     Int(static_cast<int64_t>(texts.size()));
     for (const std::string& text : texts) Text(text);
   }
-  void Floats(const float* values, size_t n) {
-    Raw(values, n * sizeof(float));
-  }
+  void Floats(const float* values, size_t n) { Raw(values, n * sizeof(float)); }
   void Begin(const char* magic) {
     out_->append(magic, kMagicBytes);
     Int(kCheckpointFormat);
@@ -277,9 +275,8 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
   footer->rule = reader.Text();
   footer->vector_slots = reader.Texts();
   footer->scalar_slots = reader.Texts();
-  footer->initial_slots =
-      reader.Floats(static_cast<int64_t>(footer->vector_slots.size() +
-                                         footer->scalar_slots.size()));
+  footer->initial_slots = reader.Floats(static_cast<int64_t>(
+      footer->vector_slots.size() + footer->scalar_slots.size()));
   const std::string kind = reader.Text();
   const std::vector<float> args = reader.Floats(2);
   InitializerSpec& spec = footer->initializer;

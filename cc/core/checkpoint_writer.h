@@ -6,8 +6,8 @@
 // Elements 0..num_blocks-1 are the blocks, the last one is the footer
 // (checkpoint_format.h). An element comes into being when it is asked for, so a
 // caller that asks, writes and drops them in order holds one block, plus what
-// the shard under way has left: with S shards, about 1/S of the table, and never
-// the whole.
+// the shard under way has left: with S shards, about 1/S of the table, and
+// never the whole.
 //
 // Moment. The blocks of one shard, or of the shards of one block, are copied
 // under their locks as a reader: lookups go on, an update of that shard waits
@@ -55,9 +55,9 @@ class CheckpointWriter {
   const int64_t num_blocks_;
 
   std::mutex mutex_;
-  int64_t group_ = -1;               // whose blocks are in pending_
+  int64_t group_ = -1;                // whose blocks are in pending_
   std::vector<std::string> pending_;  // empty once handed out
-  std::vector<int64_t> rows_;        // of each block; -1: not yet made
+  std::vector<int64_t> rows_;         // of each block; -1: not yet made
   std::vector<int64_t> steps_;
 };
 

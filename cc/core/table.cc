@@ -462,9 +462,8 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     } else {
       InitSlots(record);
     }
-    *shard->rows().meta(row) =
-        RowMeta{static_cast<uint32_t>(rows.frequency[i]),
-                static_cast<uint32_t>(rows.version[i])};
+    *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
+                                       static_cast<uint32_t>(rows.version[i])};
   }
 }
 

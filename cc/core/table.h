@@ -207,9 +207,9 @@ class EmbeddingTable {
                 bool replace, Executor* executor);
 
   // The content becomes that of the checkpoint, bit for bit, or stays what it
-  // was where anything is wrong with it. It is built beside the live rows, which
-  // readers see until it is whole; updates meanwhile go to those and are lost
-  // with them.
+  // was where anything is wrong with it. It is built beside the live rows,
+  // which readers see until it is whole; updates meanwhile go to those and are
+  // lost with them.
   Status Restore(CheckpointParts parts, const RestoreOptions& options,
                  Executor* executor, RestoreReport* report);
   // The same in two steps, for several tables that change together or not at

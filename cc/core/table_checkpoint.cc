@@ -118,9 +118,9 @@ Status CheckParts(const std::vector<CheckpointFooter>& footers,
   std::vector<bool> seen;
   for (const CheckpointFooter& footer : footers) {
     if (footer.num_parts != first.num_parts || footer.dim != first.dim) {
-      return InvalidArgument(
-          PartName(footer), " (dim ", footer.dim, ") and ", PartName(first),
-          " (dim ", first.dim, ") are not parts of one variable");
+      return InvalidArgument(PartName(footer), " (dim ", footer.dim, ") and ",
+                             PartName(first), " (dim ", first.dim,
+                             ") are not parts of one variable");
     }
     const auto part = static_cast<size_t>(footer.part);
     if (seen.size() <= part) seen.resize(part + 1);
@@ -257,8 +257,8 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
                           content->layout.scalar_slots);
     if (header.slot_width != saved.slot_width()) {
       return DataLoss(what, " has ", header.slot_width,
-                      " values of slots a row; rule \"", header.rule,
-                      "\" has ", saved.slot_width());
+                      " values of slots a row; rule \"", header.rule, "\" has ",
+                      saved.slot_width());
     }
     reader.same_rule = true;
   }
@@ -283,8 +283,7 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
       return DataLoss(what, " is damaged: key ", key, " has frequency ",
                       frequency, " and version ", version);
     }
-    Shard* const shard =
-        content->shards[ShardOfHash(hash, log2_shards_)].get();
+    Shard* const shard = content->shards[ShardOfHash(hash, log2_shards_)].get();
     if (shard->index().FindRow(hash, key) != kNoRow) {
       return DataLoss(what, " is damaged: key ", key, " comes twice");
     }
@@ -312,8 +311,8 @@ Status EmbeddingTable::Restore(CheckpointParts parts,
                                const RestoreOptions& options,
                                Executor* executor, RestoreReport* report) {
   PreparedRestore prepared;
-  TFE_RETURN_IF_ERROR(PrepareRestore(&parts, /*take=*/true, options, executor,
-                                     &prepared));
+  TFE_RETURN_IF_ERROR(
+      PrepareRestore(&parts, /*take=*/true, options, executor, &prepared));
   *report = prepared.report;
   return CommitRestore(&prepared);
 }
@@ -358,8 +357,8 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
       }
     }
     initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
-    prepared->content = std::make_unique<TableContent>(
-        dim_, log2_shards_, rule, initial_slots.data());
+    prepared->content = std::make_unique<TableContent>(dim_, log2_shards_, rule,
+                                                       initial_slots.data());
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.
@@ -459,8 +458,8 @@ void EmbeddingTable::KeepOtherRows(TableContent* content) const {
       fresh->Reserve(1);
       const uint32_t row = fresh->Insert(hash, key);
       float* const record = fresh->rows().record(row);
-      std::copy_n(old.rows().record(*from),
-                  same_rule ? layout_.width() : dim_, record);
+      std::copy_n(old.rows().record(*from), same_rule ? layout_.width() : dim_,
+                  record);
       if (!same_rule) content->InitSlots(record);
       *fresh->rows().meta(row) = *old.rows().meta(*from);
     });

@@ -6,9 +6,9 @@
 // A saved table is a variant tensor, and that is how it travels inside
 // TensorFlow's own SaveV2 and RestoreV2, v1 Savers, sharding, SavedModels and
 // all: SaveV2 serialises a variant tensor element by element, asking each for
-// its bytes and writing them before it asks the next. An element that SaveBlocks
-// made is a promise, and makes its block only then. RestoreV2 reads the elements
-// back as bytes, and LoadBlocks parses them.
+// its bytes and writing them before it asks the next. An element that
+// SaveBlocks made is a promise, and makes its block only then. RestoreV2 reads
+// the elements back as bytes, and LoadBlocks parses them.
 
 #include <algorithm>
 #include <memory>
@@ -181,10 +181,9 @@ class LoadBlocksOp : public OpKernel {
     std::vector<PreparedRestore> prepared(num_tables);
     RestoreOptions options = options_;
     for (int t = 0; t < num_tables; ++t) {
-      OP_REQUIRES_OK(context,
-                     ToTensorFlow(tables[t]->table()->PrepareRestore(
-                         &parts, /*take=*/t == num_tables - 1, options,
-                         &executor, &prepared[t])));
+      OP_REQUIRES_OK(context, ToTensorFlow(tables[t]->table()->PrepareRestore(
+                                  &parts, /*take=*/t == num_tables - 1, options,
+                                  &executor, &prepared[t])));
       ++options.part;
     }
     RestoreReport total;
@@ -292,9 +291,9 @@ class VerifyCheckpointOp : public OpKernel {
     for (const std::string& key : keys) {
       tensorflow::DataType dtype;
       tensorflow::TensorShape shape;
-      OP_REQUIRES_OK(context,
-                     Name(reader.LookupDtypeAndShape(key, &dtype, &shape),
-                          prefix, key));
+      OP_REQUIRES_OK(
+          context,
+          Name(reader.LookupDtypeAndShape(key, &dtype, &shape), prefix, key));
       Tensor tensor(dtype, shape);
       OP_REQUIRES_OK(context, Name(reader.Lookup(key, &tensor), prefix, key));
       if (dtype != tensorflow::DT_VARIANT || shape.num_elements() == 0 ||
@@ -321,9 +320,9 @@ class VerifyCheckpointOp : public OpKernel {
   static absl::Status Name(const absl::Status& status,
                            const std::string& prefix, const std::string& key) {
     if (status.ok()) return status;
-    return absl::DataLossError(absl::StrCat(
-        "checkpoint ", prefix, key.empty() ? "" : ", tensor ", key, ": ",
-        std::string(status.message())));
+    return absl::DataLossError(
+        absl::StrCat("checkpoint ", prefix, key.empty() ? "" : ", tensor ", key,
+                     ": ", std::string(status.message())));
   }
 };
 

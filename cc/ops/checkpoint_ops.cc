@@ -65,7 +65,8 @@ REGISTER_OP("TfEmbedding>JoinBlocks")
       c->set_output(0, c->Vector(c->UnknownDim()));
       return absl::OkStatus();
     })
-    .Doc("What SaveBlocks gave for each part of a variable, one after another.");
+    .Doc(
+        "What SaveBlocks gave for each part of a variable, one after another.");
 
 REGISTER_OP("TfEmbedding>VerifyCheckpoint")
     .Input("prefix: string")

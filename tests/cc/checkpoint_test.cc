@@ -91,8 +91,8 @@ TEST(RoundTrip) {
       for (int to : {0, 2, 6}) {
         testing::Trace trace("keys ", num_keys, ", log2_shards ", from, " to ",
                              to);
-        const auto table = num_keys == 0 ? MakeTable(kDim, from)
-                                         : Trained(from, num_keys);
+        const auto table =
+            num_keys == 0 ? MakeTable(kDim, from) : Trained(from, num_keys);
         const Contents want = ExportAll(*table);
         CheckpointParts parts = {Save(*table)};
         EXPECT_TRUE(num_keys < 40000 || parts[0].size() > 8);
@@ -450,7 +450,8 @@ TEST(ForgedFramesDoNoHarm) {
     const size_t reach = round % 4 == 0 ? bytes.size() - 4 : 90;
     const size_t at = 8 + rng.Next() % (reach - 8);
     if (round % 3 == 0) {
-      const uint64_t word = round % 2 == 0 ? rng.Next() : ~0ull << rng.Next() % 64;
+      const uint64_t word =
+          round % 2 == 0 ? rng.Next() : ~0ull << rng.Next() % 64;
       std::memcpy(&bytes[at], &word, std::min<size_t>(8, reach - at));
     } else {
       bytes[at] ^= static_cast<char>(1 << rng.Next() % 8);

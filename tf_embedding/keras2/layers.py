@@ -35,10 +35,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tf_embedding import _keras_store
+from tf_embedding import _keras_store, nn
 from tf_embedding import config as config_lib
 from tf_embedding import inputs as inputs_lib
-from tf_embedding import nn
 from tf_embedding.keras2 import _keras, _trainer, optimizers
 
 keras: Any = _keras.keras

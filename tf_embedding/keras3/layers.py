@@ -35,9 +35,8 @@ from typing import Any, Optional
 import keras
 import tensorflow as tf
 
-from tf_embedding import _keras_store
+from tf_embedding import _keras_store, nn
 from tf_embedding import inputs as inputs_lib
-from tf_embedding import nn
 from tf_embedding.config import (
     FeatureConfig,
     TableConfig,

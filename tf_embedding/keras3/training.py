@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import keras
 import tensorflow as tf
 
-from tf_embedding import rules
-from tf_embedding import _keras_store
+from tf_embedding import _keras_store, rules
 from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable, rows_of
 from tf_embedding.variable import EmbeddingVariable
