@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -139,8 +140,9 @@ def load_blocks(handles: Sequence[tf.Tensor], blocks: tf.Tensor) -> Any:
 
     Args:
       handles: of all parts, in order; however many there were when it was saved.
-      blocks: what `save_blocks` gave, saved and restored or not. They are empty
-        afterwards: the memory of each goes back once its rows are in.
+      blocks: what `save_blocks` gave, saved and restored or not. Do not use them
+        again: where all parts are on one device, which then change together or not at
+        all, the memory of each block goes back once its rows are in.
 
     Returns:
       int64 [3]: rows loaded, those of them whose slots begin anew, and rows passed
@@ -151,14 +153,25 @@ def load_blocks(handles: Sequence[tf.Tensor], blocks: tf.Tensor) -> Any:
       tf.errors.InvalidArgumentError: the blocks do not fit; nothing changed.
     """
     options = _options.get(_DEFAULTS)
-    return ops.tf_embedding_load_blocks(
-        handles=list(handles),
-        blocks=blocks,
-        num_parts=len(handles),
-        partial=options.partial,
-        change_dim=options.change_dim,
-        take=True,
-    )
+    runs = [
+        list(run) for _, run in itertools.groupby(enumerate(handles), lambda part: part[1].device)
+    ]
+    reports = []
+    for run in runs:
+        part, first = run[0]
+        with tf.device(first.device or None):
+            reports.append(
+                ops.tf_embedding_load_blocks(
+                    handles=[handle for _, handle in run],
+                    blocks=blocks,
+                    part=part,
+                    num_parts=len(handles),
+                    partial=options.partial,
+                    change_dim=options.change_dim,
+                    take=len(runs) == 1,
+                )
+            )
+    return reports[0] if len(reports) == 1 else tf.add_n(reports)
 
 
 def block_arrays(blocks: tf.Tensor) -> Iterator[np.ndarray]:

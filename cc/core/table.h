@@ -31,6 +31,7 @@
 // another is not one atomic step. Lookup holds all the locks it needs as a
 // reader, in ascending order; writers hold one shard's lock at a time: no
 // deadlock. Growing a shard, index or rows, stops that shard's users only.
+// A save (checkpoint_writer.h) holds one shard's lock at a time, as a reader.
 // Export is the table at one moment, between two batches: it holds update_lock_
 // as the writer and every batch that changes rows holds it as a reader, so
 // updates wait and lookups go on. Changing the layout (the first Apply of a
