@@ -12,6 +12,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.training.saving import saveable_object
 from tests_support import ALL_RULES
 
 import tf_embedding as te
@@ -250,7 +251,57 @@ def test_a_table_in_parts_restores_into_any_number(tmp_path) -> None:
             assert len(rows) == 12000 and dict(rows) == want
 
 
-def test_restored_slots_of_another_rule_begin_anew(tmp_path, capfd) -> None:
+@pytest.mark.parametrize("sharded", [False, True])
+def test_the_saver_of_v1_graphs_writes_blocks(sharded, tmp_path) -> None:
+    """Two parts on two devices, saved by two SaveableObjects."""
+
+    class Saveable(saveable_object.SaveableObject):
+        def __init__(self, ev: te.EmbeddingVariable, name: str) -> None:
+            self._ev = ev
+            spec = saveable_object.SaveSpec(ev.table.save_blocks(), "", name + "-blocks")
+            super().__init__(ev.handle, [spec], name)
+
+        def restore(self, restored_tensors, restored_shapes):
+            return self._ev.table.load_blocks(restored_tensors[0])
+
+    keys = np.arange(5000)
+    config = tf.compat.v1.ConfigProto(device_count={"CPU": 2})
+    with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
+        evs = []
+        for i in range(2):
+            with tf.device(f"/device:CPU:{i}"):
+                evs.append(te.EmbeddingVariable(32, initializer="zeros", name=f"v{i}"))
+        write = [ev.upsert(keys, np.full([5000, 32], i + 1.0), 7) for i, ev in enumerate(evs)]
+        clear = [ev.clear() for ev in evs]
+        reads = [ev.sparse_read(keys) for ev in evs]
+        saver = tf.compat.v1.train.Saver(
+            [Saveable(ev, f"v{i}") for i, ev in enumerate(evs)], sharded=sharded
+        )
+        session.run(write)
+        path = saver.save(session, str(tmp_path / "model"), global_step=3)
+        session.run(clear)
+        assert not np.any(session.run(reads))
+        saver.restore(session, path)
+        for i, rows in enumerate(session.run(reads)):
+            assert (rows == i + 1).all()
+    shards = [name for name in os.listdir(tmp_path) if ".data-" in name]
+    assert len(shards) == (2 if sharded else 1)
+    assert te.checkpoint.verify(path) == {"v0-blocks": 5000, "v1-blocks": 5000}
+
+
+def test_an_asynchronous_checkpoint(tmp_path) -> None:
+    ev = make()
+    train(ev, te.rules.Adam(), range(2))
+    checkpoint = tf.train.Checkpoint(ev=ev, dense=tf.Variable(1.0))
+    options = tf.train.CheckpointOptions(experimental_enable_async_checkpoint=True)
+    path = checkpoint.save(str(tmp_path / "ckpt"), options)
+    checkpoint.sync()
+    other = make("other", seed=3)
+    tf.train.Checkpoint(ev=other).restore(path).expect_partial()
+    assert content(other) == content(ev)
+
+
+def test_restored_slots_of_another_rule_begin_anew(tmp_path) -> None:
     ev = make()
     train(ev, te.rules.Adam(), range(2))
     path = tf.train.Checkpoint(ev=ev).write(str(tmp_path / "ckpt"))

@@ -35,10 +35,10 @@
 // Export is the table at one moment, between two batches: it holds update_lock_
 // as the writer and every batch that changes rows holds it as a reader, so
 // updates wait and lookups go on. Changing the layout (the first Apply of a
-// rule, Import, Clear) stops the world once, by layout_lock_, which every
-// operation holds as a reader. Both are taken by the thread that calls,
-// layout_lock_ first, never by the executor's: those might all wait for one
-// that waits for them.
+// rule, Clear, the moment in which restored or imported content takes its
+// place) stops the world once, by layout_lock_, which every operation holds as
+// a reader. Both are taken by the thread that calls, layout_lock_ first, never
+// by the executor's: those might all wait for one that waits for them.
 //
 // Cost, a key: Lookup touches one line of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
