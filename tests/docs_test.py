@@ -19,7 +19,20 @@ import pytest
 import tensorflow as tf
 
 import tf_embedding as te
-from tf_embedding import checkpoint, config, hashing, initializers, inputs, nn, rules, variable
+from tf_embedding import (
+    checkpoint,
+    config,
+    get_variable,
+    hashing,
+    initializers,
+    inputs,
+    nn,
+    options,
+    parts,
+    rules,
+    train,
+    variable,
+)
 
 # Resolved: under Bazel this file is a link into the repository, and not all that
 # the documentation links to is beside the link.
@@ -29,7 +42,11 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 KERAS_3 = int(getattr(tf.keras, "__version__", "2").split(".")[0]) >= 3
 HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
-MODULES = [te, checkpoint, config, hashing, initializers, inputs, nn, rules, variable]
+MODULES = [
+    te,
+    *(checkpoint, config, get_variable, hashing, initializers, inputs, nn, options, parts),
+    *(rules, train, variable),
+]
 KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"
     for face, there in (("keras3", KERAS_3), ("keras2", HAS_KERAS_2))

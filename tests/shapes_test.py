@@ -45,12 +45,13 @@ def infer(op: str, inputs: str, attributes: dict[str, Any]) -> str:
             outputs = function(*tensors, **attributes)
             if isinstance(outputs, tf.Operation):
                 return ""
-            outputs = [outputs] if isinstance(outputs, tf.Tensor) else outputs
+            outputs = tf.nest.flatten(outputs)
         return ";".join(show(t.shape) for t in outputs)
 
 
 POOLED = dict(N=1, dims=[3], combiners=["sum"], max_norms=[0.0], keep_rows=[True])
 APPLY = dict(rule="sgd")
+POOL = dict(combiner="sum")
 OK = [
     ("lookup", "r[];k[4]", dict(dim=3), "[4,3]"),
     ("lookup", "r[];k[?,2]", dict(dim=3), "[?,2,3]"),
@@ -75,9 +76,13 @@ OK = [
         "[?,3];[4]",
     ),
     ("row_splits", "k[4];k[]", {}, "[?]"),
-    ("apply", "r[];k[4];f[4,3];k[0];f[];k[];f[2]", APPLY, "[]"),
-    ("apply", "r[];k[?];f[?,?];k[?];f[];k[];f[?]", APPLY, "[]"),
-    ("apply", "r[];k?;f?;k?;f?;k?;f?", APPLY, "[]"),
+    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[];k[];f[2]", APPLY, "[]"),
+    ("apply", "r[];k[?];f[?,?];k[?];k[];f[];k[];k[];f[?]", APPLY, "[]"),
+    ("apply", "r[];k?;f?;k?;k?;f?;k?;k?;f?", APPLY, "[]"),
+    ("split_by_part", "k[4]", dict(num_parts=1), "[?];[?]"),
+    ("pool", "f[4,3];k[3];f[0]", POOL, "[2,3]"),
+    ("pool", "f?;k?;f?", POOL, "[?,?]"),
+    ("is_initialized", "r[]", {}, "[]"),
     ("size", "r[]", {}, "[]"),
     ("stats", "r[]", {}, "[5]"),
     ("rule", "r[]", {}, "[]"),
@@ -95,13 +100,18 @@ ERRORS = [
      "rank 2"),
     ("row_splits", "k[4,1];k[]", {}, "rank 1"),
     ("row_splits", "k[4];k[1]", {}, "rank 0"),
-    ("apply", "r[];k[4,1];f[4,3];k[0];f[];k[];f[2]", APPLY, "rank 1"),
-    ("apply", "r[];k[4];f[4];k[0];f[];k[];f[2]", APPLY, "rank 2"),
-    ("apply", "r[];k[4];f[5,3];k[0];f[];k[];f[2]", APPLY, "must be equal"),
-    ("apply", "r[];k[4];f[4,3];k[];f[];k[];f[2]", APPLY, "rank 1"),
-    ("apply", "r[];k[4];f[4,3];k[0];f[1];k[];f[2]", APPLY, "rank 0"),
-    ("apply", "r[];k[4];f[4,3];k[0];f[];k[1];f[2]", APPLY, "rank 0"),
-    ("apply", "r[];k[4];f[4,3];k[0];f[];k[];f[]", APPLY, "rank 1"),
+    ("apply", "r[];k[4,1];f[4,3];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 1"),
+    ("apply", "r[];k[4];f[4];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 2"),
+    ("apply", "r[];k[4];f[5,3];k[0];k[];f[];k[];k[];f[2]", APPLY, "must be equal"),
+    ("apply", "r[];k[4];f[4,3];k[];k[];f[];k[];k[];f[2]", APPLY, "rank 1"),
+    ("apply", "r[];k[4];f[4,3];k[0];k[];f[1];k[];k[];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[1];k[];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[];k[1];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[];k[];f[]", APPLY, "rank 1"),
+    ("split_by_part", "k[4,1]", dict(num_parts=2), "rank 1"),
+    ("pool", "f[4];k[3];f[0]", POOL, "rank 2"),
+    ("pool", "f[4,3];k[];f[0]", POOL, "rank 1"),
+    ("pool", "f[4,3];k[3];f[]", POOL, "rank 1"),
     ("upsert", "r[];k[4];f[5,3];k[]", {}, "must be equal"),
     ("remove", "r[];k[4,1]", {}, "rank 1"),
     ("find", "r[];k[]", dict(dim=3), "rank 1"),

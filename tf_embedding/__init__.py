@@ -27,8 +27,32 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from tf_embedding import checkpoint, config, hashing, initializers, inputs, nn, rules
+from tf_embedding import (
+    checkpoint,
+    config,
+    hashing,
+    initializers,
+    inputs,
+    nn,
+    options,
+    parts,
+    rules,
+    train,
+)
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.get_variable import get_embedding_variable
+from tf_embedding.options import (
+    CacheStrategy,
+    CBFFilter,
+    CheckpointOption,
+    CounterFilter,
+    EmbeddingVariableOption,
+    GlobalStepEvict,
+    InitializerOption,
+    L2WeightEvict,
+    StorageOption,
+    StorageType,
+)
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
@@ -36,19 +60,33 @@ if TYPE_CHECKING:
     from tf_embedding.keras3 import optimizers as optimizers
 
 __all__ = [
+    "CBFFilter",
+    "CacheStrategy",
+    "CheckpointOption",
+    "CounterFilter",
     "EmbeddingVariable",
+    "EmbeddingVariableOption",
     "FeatureConfig",
+    "GlobalStepEvict",
+    "InitializerOption",
+    "L2WeightEvict",
     "Rows",
+    "StorageOption",
+    "StorageType",
     "TableConfig",
     "checkpoint",
     "config",
+    "get_embedding_variable",
     "hashing",
     "initializers",
     "inputs",
     "layers",
     "nn",
     "optimizers",
+    "options",
+    "parts",
     "rules",
+    "train",
 ]
 
 _KERAS_MODULES = ("layers", "optimizers")

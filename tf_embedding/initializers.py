@@ -156,8 +156,12 @@ def _matrix_spec(values: Any, dim: int) -> InitializerSpec:
     return InitializerSpec("matrix", matrix=matrix)
 
 
+# Rows of the matrix that an unknown callable fills.
+_MATRIX_ROWS = 4096
+
+
 def get(
-    initializer: InitializerLike, dim: int, default_value_dim: int = 4096
+    initializer: InitializerLike, dim: int, default_value_dim: Optional[int] = None
 ) -> InitializerSpec:
     """Maps an initializer to the spec that the core draws rows from.
 
@@ -166,7 +170,8 @@ def get(
         array of shape [dim] or [n, dim], an initializer object of Keras or
         `tf.compat.v1`, or any callable `f(shape, dtype=...)`.
       dim: the length of a row.
-      default_value_dim: rows of the matrix that an unknown callable fills.
+      default_value_dim: if given, any initializer but a constant is drawn as a matrix
+        of so many rows; None does so for unknown callables only, with 4096 rows.
 
     Returns:
       The spec.
@@ -177,8 +182,28 @@ def get(
     >>> get("zeros", dim=8)
     InitializerSpec(kind='constant', a=0.0, b=0.0, seed=None, matrix=None)
     """
+    if default_value_dim is not None and default_value_dim < 1:
+        raise ValueError(f"default_value_dim is {default_value_dim}; it must be 1 or more")
+    if isinstance(initializer, type):
+        initializer = initializer()
+    spec = _spec(initializer, dim)
+    if spec is not None and (default_value_dim is None or spec.kind in ("constant", "matrix")):
+        return spec
+    draw: Any = initializer
+    if not callable(draw) and spec is not None:
+        draw = _initializer_of(spec)
+    with tf.init_scope():
+        values = draw([default_value_dim or _MATRIX_ROWS, dim], dtype=tf.float32)
+        if tf.is_tensor(values) and not hasattr(values, "numpy"):
+            with tf.compat.v1.Session() as session:
+                values = session.run(values)
+    return _matrix_spec(values, dim)
+
+
+def _spec(initializer: InitializerLike, dim: int) -> Optional[InitializerSpec]:
+    """The spec of an initializer; None for a callable that only a draw tells about."""
     if initializer is None:
-        return get("uniform", dim)
+        return _spec("uniform", dim)
     if isinstance(initializer, str):
         name = initializer.lower()
         if name in _NAMES:
@@ -190,28 +215,29 @@ def get(
     if isinstance(initializer, (int, float)):
         return InitializerSpec("constant", float(initializer))
     if isinstance(initializer, (list, tuple, np.ndarray)) or tf.is_tensor(initializer):
+        if tf.is_tensor(initializer):
+            initializer = tf.get_static_value(initializer)
+            if initializer is None:
+                raise ValueError("initializer is a tensor whose value only a session knows")
         values = np.asarray(initializer, dtype=np.float32)
         if values.ndim == 0:
             return InitializerSpec("constant", float(values))
         return _matrix_spec(values, dim)
-    if isinstance(initializer, type):
-        initializer = initializer()
     if not callable(initializer):
         raise ValueError(
             f"initializer is {initializer!r}; use a name, a number, an array or a callable"
         )
-    if _is_stock(initializer):
-        spec = _stock_spec(initializer, dim)
-        if spec is not None:
-            return spec
-    if default_value_dim < 1:
-        raise ValueError(f"default_value_dim is {default_value_dim}; it must be 1 or more")
-    with tf.init_scope():
-        values = initializer([default_value_dim, dim], dtype=tf.float32)
-        if tf.is_tensor(values) and not hasattr(values, "numpy"):
-            with tf.compat.v1.Session() as session:
-                values = session.run(values)
-    return _matrix_spec(values, dim)
+    return _stock_spec(initializer, dim) if _is_stock(initializer) else None
+
+
+def _initializer_of(spec: InitializerSpec) -> Any:
+    """TensorFlow's initializer of a random spec."""
+    v1 = tf.compat.v1
+    if spec.kind == "uniform":
+        return v1.random_uniform_initializer(spec.a, spec.b, seed=spec.seed)
+    if spec.kind == "normal":
+        return v1.random_normal_initializer(spec.a, spec.b, seed=spec.seed)
+    return v1.truncated_normal_initializer(spec.a, spec.b, seed=spec.seed)
 
 
 def with_seed(spec: InitializerSpec, seed: Optional[int], name: str) -> InitializerSpec:

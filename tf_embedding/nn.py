@@ -10,24 +10,33 @@ TensorFlow's own type dispatch, and the stock `safe_` forms call those.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, List, Optional, Sequence, Union
+from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.util import dispatch
 
-from tf_embedding import config, inputs
+from tf_embedding import config, gradients, inputs
 from tf_embedding._library import ops
 from tf_embedding.inputs import Bags
-from tf_embedding.variable import EmbeddingVariable, refuse_xla
+from tf_embedding.variable import EmbeddingVariable, is_part, refuse_xla, whole_of
 
 
 def _variable(params: Any, argument: str = "params") -> EmbeddingVariable:
-    if isinstance(params, (list, tuple)) and len(params) == 1:
-        (params,) = params
+    if isinstance(params, (list, tuple)) and params:
+        # A list of all its parts stands for the variable, as in TensorFlow.
+        whole = whole_of(params)
+        if whole is not None:
+            params = whole
+        elif len(params) == 1:
+            (params,) = params
     if not isinstance(params, EmbeddingVariable):
         raise TypeError(
             f"{argument} is {type(params).__name__}; it must be one EmbeddingVariable"
+        )
+    if is_part(params):
+        raise TypeError(
+            f"{argument} is {params.name!r}, one part of a variable; pass the variable itself"
         )
     return params
 
@@ -119,20 +128,52 @@ def pooled_lookup(
     variables = [_variable(variable, "variables") for variable in variables]
     for variable in variables:
         resource_variable_ops.variable_accessed(variable)
-    no_weights = tf.zeros([0], tf.float32)
-    values, _ = ops.tf_embedding_lookup_pooled(
-        handles=[variable.handle for variable in variables],
-        keys=[bag.keys for bag in bags],
-        row_splits=[bag.row_splits for bag in bags],
-        weights=[no_weights if bag.weights is None else bag.weights for bag in bags],
-        dims=[variable.dim for variable in variables],
-        combiners=list(combiners),
-        max_norms=[max_norm or 0.0 for max_norm in max_norms],
-        # The gradients of weights and of clipping need the vectors themselves.
-        keep_rows=[bag.weights is not None or bool(m) for bag, m in zip(bags, max_norms)],
+    features = list(zip(variables, bags, combiners, [max_norm or 0.0 for max_norm in max_norms]))
+    fused = [feature for feature in features if feature[0].num_parts == 1]
+    values = iter(_lookup_pooled(fused, name) if fused else [])
+    return [
+        next(values) if feature[0].num_parts == 1 else _pool_parts(feature, name)
+        for feature in features
+    ]
+
+
+_Feature = Tuple[EmbeddingVariable, Bags, str, float]
+
+
+def _weights(bags: Bags) -> tf.Tensor:
+    return tf.zeros([0], tf.float32) if bags.weights is None else bags.weights
+
+
+def _lookup_pooled(features: Sequence[_Feature], name: Optional[str]) -> List[tf.Tensor]:
+    """Features of variables in one piece, in one op."""
+    variables, bags, combiners, max_norms = zip(*features)
+    with gradients.through_cond():
+        values, _ = ops.tf_embedding_lookup_pooled(
+            handles=[variable.handle for variable in variables],
+            keys=[bag.keys for bag in bags],
+            row_splits=[bag.row_splits for bag in bags],
+            weights=[_weights(bag) for bag in bags],
+            dims=[variable.dim for variable in variables],
+            combiners=list(combiners),
+            max_norms=list(max_norms),
+            # The gradients of weights and of clipping need the vectors themselves.
+            keep_rows=[bag.weights is not None or norm > 0 for _, bag, _, norm in features],
+            name=name,
+        )
+    return list(values)
+
+
+def _pool_parts(feature: _Feature, name: Optional[str]) -> tf.Tensor:
+    """A feature of a variable in parts: its rows come first, then they are combined."""
+    variable, bags, combiner, max_norm = feature
+    return ops.tf_embedding_pool(
+        rows=variable.sparse_read(bags.keys),
+        row_splits=bags.row_splits,
+        weights=_weights(bags),
+        combiner=combiner,
+        max_norm=max_norm,
         name=name,
     )
-    return list(values)
 
 
 def embedding_lookup_sparse(

@@ -22,8 +22,10 @@ from typing import Any, ClassVar, Optional
 
 import tensorflow as tf
 
+from tf_embedding import parts
 from tf_embedding._library import ops
-from tf_embedding.variable import EmbeddingVariable, make_gradient, refuse_xla, to_int64
+from tf_embedding.gradients import make_gradient
+from tf_embedding.variable import EmbeddingVariable, refuse_xla, to_int64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +238,7 @@ def apply(
     learning_rate: Any,
     step: Any,
     counts: Any = None,
+    rule_step: Any = None,
 ) -> tf.Tensor:
     """Updates the rows that a gradient names; gives birth to those that are new.
 
@@ -250,6 +253,8 @@ def apply(
         the rows' version, and is t - 1 for Adam.
       counts: int64 [n], how many occurrences each gradient stands for; None for one
         each.
+      rule_step: what the rule's formula takes for the step, where that is not the
+        step that stamps the rows: Adam's t is rule_step + 1. None for step.
 
     Returns:
       A float32 scalar, 0, that depends on the update: whatever must come after can
@@ -273,18 +278,33 @@ def apply(
             "which is what a tape returns for it"
         )
     refuse_xla()
-    if counts is None:
-        counts = tf.zeros([0], tf.int64)
-    return ops.tf_embedding_apply(
-        handle=variable.handle,
-        keys=to_int64(gradient.indices, "gradient.indices"),
-        gradients=tf.cast(gradient.values, tf.float32),
-        counts=tf.cast(counts, tf.int64),
-        learning_rate=tf.cast(learning_rate, tf.float32),
-        step=tf.cast(step, tf.int64),
-        hyper=tf.constant(rule.hyper(), tf.float32, shape=[len(rule.hyper())]),
-        rule=rule.core_name,
-    )
+    keys = to_int64(gradient.indices, "gradient.indices")
+    values = tf.cast(gradient.values, tf.float32)
+    counts = None if counts is None else tf.cast(counts, tf.int64)
+    if variable.num_parts > 1:
+        keys, values = parts.checked(keys, values, variable.dim, "gradients", counts)
+    batch_size = tf.size(keys, out_type=tf.int64)
+    shares = variable.shares_of(keys)
+    learning_rate, step = tf.cast(learning_rate, tf.float32), tf.cast(step, tf.int64)
+    rule_step = step if rule_step is None else tf.cast(rule_step, tf.int64)
+    hyper = tf.constant(rule.hyper(), tf.float32, shape=[len(rule.hyper())])
+
+    def apply_share(share: parts.Share) -> tf.Tensor:
+        return ops.tf_embedding_apply(
+            handle=share.handle,
+            keys=share.keys,
+            gradients=share.take(values),
+            counts=tf.zeros([0], tf.int64) if counts is None else share.take(counts),
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            step=step,
+            rule_step=rule_step,
+            hyper=hyper,
+            rule=rule.core_name,
+        )
+
+    tokens = parts.for_each(shares, apply_share)
+    return tokens[0] if len(tokens) == 1 else tf.add_n(tokens)
 
 
 def sum_duplicates(gradient: tf.IndexedSlices) -> tf.IndexedSlices:

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedding variable: what a model holds instead of a `tf.Variable`.
 
-Two objects, because TensorFlow treats what looks like a resource variable
+Two kinds of object, because TensorFlow treats what looks like a resource variable
 specially when it saves (it never asks such an object for its content):
 
 * `EmbeddingTable`, a `TrackableResource`, owns the C++ table and speaks for it in
-  checkpoints and SavedModels.
+  checkpoints and SavedModels. A variable in parts has several tables, and one
+  `PartitionedTable` that speaks for them all.
 * `EmbeddingVariable`, a facade over TensorFlow's `BaseResourceVariable`, is what
   tapes, `tf.gradients`, optimizers and `tf.nn.embedding_lookup` see. It has no
   state but the table.
@@ -14,34 +15,20 @@ specially when it saves (it never asks such an object for its content):
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
-from tensorflow.python.ops import control_flow_v2_func_graphs as func_graphs
 
-from tf_embedding import checkpoint, config, initializers
+from tf_embedding import checkpoint, config, gradients, initializers, parts, saveable
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
 _ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
-
-_STATE = (
-    "keys",
-    "values",
-    "slots",
-    "frequency",
-    "version",
-    "rule",
-    "initial_slots",
-    "initializer",
-    "init_args",
-    "seed",
-    "matrix",
-)
 
 _names = itertools.count()
 
@@ -81,61 +68,8 @@ def refuse_xla() -> None:
         )
 
 
-def _refuse_while(op: tf.Operation) -> None:
-    # Under a tape the op is a stand-in without a graph; a tape inside the loop
-    # works.
-    graph = getattr(op, "graph", None)
-    while graph is not None:
-        if isinstance(graph, func_graphs.WhileBodyFuncGraph):
-            raise NotImplementedError(
-                "the gradient of an embedding lookup inside tf.while_loop is not available: "
-                "TensorFlow would accumulate it over a dense variable. Do the lookup before the "
-                "loop, of all its ids at once, and index the result inside"
-            )
-        graph = getattr(graph, "outer_graph", None)
-
-
-@tf.RegisterGradient("TfEmbedding>Lookup")  # type: ignore[untyped-decorator]
-def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    dim = op.get_attr("dim")
-    return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
-
-
-@tf.RegisterGradient("TfEmbedding>LookupPooled")  # type: ignore[untyped-decorator]
-def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
-    _refuse_while(op)
-    n = op.get_attr("N")
-    inputs, outputs = list(op.inputs), list(op.outputs)
-    keys, splits, weights = inputs[n : 2 * n], inputs[2 * n : 3 * n], inputs[3 * n :]
-    rows = outputs[n:]
-    of_rows, of_weights = ops.tf_embedding_pooled_gradient(
-        gradients=list(gradients[:n]),
-        row_splits=splits,
-        weights=weights,
-        rows=rows,
-        combiners=op.get_attr("combiners"),
-        max_norms=op.get_attr("max_norms"),
-    )
-    for values, dim in zip(of_rows, op.get_attr("dims")):
-        values.set_shape([None, dim])  # a gradient can come without a static shape
-    slices = [make_gradient(values, k) for values, k in zip(of_rows, keys)]
-    return [*slices, *[None] * (2 * n), *of_weights]
-
-
-def make_gradient(values: tf.Tensor, keys: tf.Tensor) -> tf.IndexedSlices:
-    """The gradient of a variable: values [n, dim] at keys [n].
-
-    Its dense shape has no rows and is int32, which is what `tf.cond` makes for a
-    branch that does not touch the variable.
-    """
-    return tf.IndexedSlices(
-        values, keys, tf.constant([0, int(values.shape[1])], dtype=tf.int32)
-    )
-
-
-class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
-    """Owns the table: makes it, saves it, restores it."""
+class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+    """Owns the table of one part: makes it, gives and takes its content."""
 
     def __init__(
         self, dim: int, shared_name: str, spec: initializers.InitializerSpec, op_name: Optional[str]
@@ -178,12 +112,29 @@ class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ig
     def export_state(self) -> dict[str, tf.Tensor]:
         """All content as named tensors, of one moment."""
         return dict(
-            zip(_STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
+            zip(saveable.STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
         )
 
     def import_state(self, state: Mapping[str, Any]) -> Any:
         """Makes the content exactly this."""
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
+
+
+def _device_of_next_variable() -> Any:
+    """A scope of the device that the device functions in force give a variable.
+
+    A setter of parameter servers knows TensorFlow's variables by their op, and
+    counts them to deal them out; so it is asked by one such op, which never runs.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    if tf.executing_eagerly() or not graph._device_function_stack.peek_objs():
+        return contextlib.nullcontext()
+    probe = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], name="embedding_device")
+    return tf.compat.v1.device(probe.device)
+
+
+class EmbeddingTable(PartTable):
+    """Owns the one table of a variable: saves and restores it too."""
 
     def save_blocks(self) -> tf.Tensor:
         """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
@@ -200,7 +151,10 @@ class EmbeddingTable(tf.saved_model.experimental.TrackableResource):  # type: ig
         return self.load_blocks(restored_tensors[checkpoint.BLOCKS])
 
 
-class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ignore[misc]
+class EmbeddingVariable(
+    resource_variable_ops.BaseResourceVariable,  # type: ignore[misc]
+    saveable.Saveable,
+):
     """A table from any int64 key to a row: a vector and its optimizer state.
 
     Reading never changes it: the vector of a key without a row is the one that it
@@ -211,6 +165,12 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
     To TensorFlow it is a float32 resource variable of shape [None, dim], so tapes,
     `tf.nn.embedding_lookup` and its sparse relatives work; it has no dense value,
     and reading it whole raises TypeError.
+
+    With num_parts it is cut into parts by the hash of the key (see
+    `tf_embedding.parts`), each a table of its own, and stays one variable: lookups,
+    gradients, optimizers and checkpoints do not tell how many there are.
+    `[part.size() for part in ev]` goes through them; a variable in one piece has
+    one part, itself.
 
     Source: DeepRec's EmbeddingVariable (https://github.com/DeepRec-AI/DeepRec)
     for the idea; the rules that differ are in docs/semantics.md.
@@ -223,6 +183,11 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         in every run.
       name: of the variable.
       trainable: whether tapes record its lookups.
+      num_parts: in how many parts to cut it, 1 to 1024.
+      collections: of a v1 graph; None for `GLOBAL_VARIABLES`. A trainable variable
+        is in `TRAINABLE_VARIABLES` too.
+      default_value_dim: if given, initial rows are those of a matrix of so many rows,
+        drawn once; key k takes row `k mod default_value_dim`.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -245,8 +210,12 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         seed: Optional[int] = None,
         name: str = "embedding_variable",
         trainable: bool = True,
+        num_parts: int = 1,
+        collections: Optional[Sequence[str]] = None,
+        default_value_dim: Optional[int] = None,
     ) -> None:
         dim = config.check_dim(dim)
+        num_parts = parts.check_num_parts(num_parts)
         strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
         if strategy is not None and strategy.num_replicas_in_sync > 1:
             raise NotImplementedError(
@@ -254,7 +223,7 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
                 f"{strategy.num_replicas_in_sync}: gradients are not summed across replicas yet. "
                 "Create it outside strategy.scope() and train with one replica"
             )
-        spec = initializers.get(initializer, dim)
+        spec = initializers.get(initializer, dim, default_value_dim)
         with tf.init_scope():
             in_graph = not tf.executing_eagerly()
             if in_graph:
@@ -263,10 +232,20 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
             else:
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
-            # An absolute op name, so that op, resource and checkpoint key agree.
-            table = EmbeddingTable(dim, shared_name, spec, f"{name}/" if in_graph else None)
-            handle = table.resource_handle
-            initializer_op = tf.no_op(name=f"{name}/init/") if in_graph else None
+            tables = _make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
+            handles = []
+            for of_part in tables:
+                with _device_of_next_variable():
+                    handles.append(of_part.resource_handle)
+            table: Any = tables[0]
+            if num_parts > 1:
+                whole = parts.WholeHandle(dim, shared_name, f"{name}/" if in_graph else None)
+                table = parts.PartitionedTable(whole, tables)
+            handle = handles[0] if num_parts == 1 else whole.resource_handle
+            initializer_op = None
+            if in_graph:
+                clears = [ops.tf_embedding_clear(handle=part) for part in handles]
+                initializer_op = tf.group(*clears, name=f"{name}/init/")
         # Not "in graph mode" even in a graph: v1 optimizers then hand sparse
         # gradients over as they are, where else they would read dense values.
         super().__init__(
@@ -283,9 +262,17 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         )
         self._dim = dim
         self._spec = spec
+        self._tables = tables
         self.table = table
         self._maybe_initialize_trackable()
-        self._track_trackable(table, "table", overwrite=True)
+        self._track_trackable(self.table, "table", overwrite=True)
+        if in_graph:
+            keys = tf.compat.v1.GraphKeys
+            names = set([keys.GLOBAL_VARIABLES] if collections is None else collections)
+            if trainable:
+                names.add(keys.TRAINABLE_VARIABLES)
+            for collection in sorted(names):
+                tf.compat.v1.add_to_collection(collection, self)
 
     @property
     def dim(self) -> int:
@@ -297,8 +284,23 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         """The seed of the initial vectors, as the variable was made."""
         return int(self._spec.seed or 0)
 
+    @property
+    def num_parts(self) -> int:
+        """In how many parts it is cut."""
+        return len(self._tables)
+
+    def __len__(self) -> int:
+        return self.num_parts
+
+    def __iter__(self) -> Iterator[EmbeddingVariable]:
+        """Its parts: each can be counted, exported and asked for its device."""
+        if self.num_parts == 1:
+            return iter([self])
+        return iter([_Part(self, number) for number in range(self.num_parts)])
+
     def __repr__(self) -> str:
-        return f"<EmbeddingVariable {self.name!r} dim={self._dim}>"
+        in_parts = f" num_parts={self.num_parts}" if self.num_parts > 1 else ""
+        return f"<EmbeddingVariable {self.name!r} dim={self._dim}{in_parts}>"
 
     def get_shape(self) -> tf.TensorShape:
         return self.shape
@@ -323,8 +325,19 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         keys = to_int64(indices, "indices")
         # Tells tapes, and the function being traced, that it reads the variable.
         resource_variable_ops.variable_accessed(self)
-        values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+        with gradients.through_cond():
+            if self.num_parts == 1:
+                values = ops.tf_embedding_lookup(handle=self.handle, keys=keys, dim=self._dim)
+            else:
+                values = parts.lookup(self.handle, self._handles(), keys, self._dim)
         return tf.identity(values, name=name)
+
+    def _handles(self) -> list[tf.Tensor]:
+        return [table.resource_handle for table in self._tables]
+
+    def shares_of(self, keys: tf.Tensor) -> list[parts.Share]:
+        """Deals keys, int64 [n], out to the tables of its parts."""
+        return parts.shares_of(self._handles(), keys)
 
     def gather_nd(self, indices: Any, name: Optional[str] = None) -> tf.Tensor:
         del indices, name
@@ -332,7 +345,8 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
     def size(self) -> tf.Tensor:
         """The number of rows: an int64 scalar."""
-        return ops.tf_embedding_size(handle=self.handle)
+        sizes = [ops.tf_embedding_size(handle=handle) for handle in self._handles()]
+        return sizes[0] if len(sizes) == 1 else tf.add_n(sizes)
 
     def total_count(self) -> tf.Tensor:
         """The number of rows, by DeepRec's name."""
@@ -364,15 +378,13 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
             state = self.table.export_state()
             return Rows(*(state[field] for field in Rows._fields))
         keys = tf.reshape(to_int64(keys, "keys"), [-1])
-        found, values, slots, frequency, version = ops.tf_embedding_find(
-            handle=self.handle, keys=keys, dim=self._dim
-        )
-        rows = (keys, values, slots, frequency, version)
-        return Rows(*(tf.boolean_mask(part, found) for part in rows))
+        found, *columns = self._find_rows(keys)
+        return Rows(*(tf.boolean_mask(column, found) for column in (keys, *columns)))
 
     def rule(self) -> str:
         """The optimizer rule whose slots the rows hold; empty before the first."""
-        return str(ops.tf_embedding_rule(handle=self.handle).numpy().decode())
+        # All parts hold the slots of the same one.
+        return str(ops.tf_embedding_rule(handle=self._handles()[0]).numpy().decode())
 
     def memory_usage(self) -> dict[str, int]:
         """Bytes of memory.
@@ -382,7 +394,7 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
           those of rows with a key. "fixed": whatever the size. "total": index, rows
           and fixed.
         """
-        stats = ops.tf_embedding_stats(handle=self.handle).numpy()
+        stats = sum(ops.tf_embedding_stats(handle=h).numpy() for h in self._handles())
         index, rows, used, fixed = (int(n) for n in stats[1:])
         return {
             "total": index + rows + fixed,
@@ -409,12 +421,18 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
           TypeError: the keys are no integers.
           tf.errors.InvalidArgumentError: shapes or step do not fit; nothing changed.
         """
-        return ops.tf_embedding_upsert(
-            handle=self.handle,
-            keys=to_int64(keys, "keys"),
-            values=tf.convert_to_tensor(values, tf.float32),
-            step=tf.cast(step, tf.int64),
-        )
+        keys, values = to_int64(keys, "keys"), tf.convert_to_tensor(values, tf.float32)
+        step = tf.cast(step, tf.int64)
+        if self.num_parts > 1:
+            # Every part sees the whole shape, so that none writes where another refuses.
+            keys, values = parts.checked(keys, values, self._dim, "values")
+
+        def upsert(share: parts.Share) -> Any:
+            return ops.tf_embedding_upsert(
+                handle=share.handle, keys=share.keys, values=share.take(values), step=step
+            )
+
+        return _as_one(parts.for_each(self.shares_of(keys), upsert))
 
     def remove(self, keys: Any) -> tf.Tensor:
         """Removes rows, optimizer state and all; their memory goes back to the system.
@@ -428,13 +446,15 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         Raises:
           TypeError: the keys are no integers.
         """
-        return ops.tf_embedding_remove(
-            handle=self.handle, keys=tf.reshape(to_int64(keys, "keys"), [-1])
+        shares = self.shares_of(tf.reshape(to_int64(keys, "keys"), [-1]))
+        removed = parts.for_each(
+            shares, lambda share: ops.tf_embedding_remove(handle=share.handle, keys=share.keys)
         )
+        return removed[0] if len(removed) == 1 else tf.add_n(removed)
 
     def clear(self) -> Optional[tf.Operation]:
         """Removes all rows."""
-        return ops.tf_embedding_clear(handle=self.handle)
+        return _as_one([ops.tf_embedding_clear(handle=handle) for handle in self._handles()])
 
     def state(self) -> dict[str, tf.Tensor]:
         """All that a checkpoint holds, as named tensors of one moment.
@@ -442,7 +462,8 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
         For tables that fit into memory twice; a checkpoint holds no more than a part
         of one at a time.
         """
-        return self.table.export_state()
+        state: dict[str, tf.Tensor] = self.table.export_state()
+        return state
 
     def load_state(self, state: Mapping[str, Any]) -> Any:
         """Makes the variable exactly what `state()` returned; arrays will do.
@@ -451,17 +472,18 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
           ValueError: an entry is missing.
           tf.errors.InvalidArgumentError: an entry does not fit; nothing changed.
         """
-        missing = [name for name in _STATE if name not in state]
+        missing = [name for name in saveable.STATE if name not in state]
         if missing:
             raise ValueError(f"state lacks {', '.join(missing)}; pass what state() returned")
-        return self.table.import_state({name: state[name] for name in _STATE})
+        return self.table.import_state({name: state[name] for name in saveable.STATE})
 
     # What a dense variable would do.
 
     def _no_dense_value(self, what: str) -> TypeError:
         return TypeError(
             f"{what}: embedding variable {self.name!r} has no dense value. Look keys up with "
-            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(). "
+            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(), train with "
+            "tf_embedding.optimizers or, in place of tf.compat.v1.train, tf_embedding.train. "
             "tf.custom_gradient and tf.recompute_grad read every variable they meet as dense: do "
             "the lookup outside and pass its result in"
         )
@@ -505,7 +527,15 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
     scatter_min = scatter_max = batch_scatter_update = _stock_update
 
     def is_initialized(self, name: Optional[str] = None) -> tf.Tensor:
-        return tf.constant(True, name=name)
+        """Whether a graph's initializer or a restore has run; True outside graphs.
+
+        A table needs neither to be read and trained. It lets workers wait for a chief
+        that restores: `tf.compat.v1.report_uninitialized_variables` asks it.
+        """
+        if self._initializer_op is None:
+            return tf.constant(True, name=name)
+        each = [ops.tf_embedding_is_initialized(handle=handle) for handle in self._handles()]
+        return tf.reduce_all(tf.stack(each), name=name)
 
     def to_proto(self, export_scope: Optional[str] = None) -> None:
         # Keeps it out of the variable collections of a MetaGraph: it would be
@@ -537,11 +567,85 @@ class EmbeddingVariable(resource_variable_ops.BaseResourceVariable):  # type: ig
 
     def _find(self, keys: Any) -> _Found:
         keys = to_int64(keys, "keys")
-        found, _, _, frequency, version = ops.tf_embedding_find(
-            handle=self.handle, keys=tf.reshape(keys, [-1]), dim=self._dim
-        )
+        found, _, _, frequency, version = self._find_rows(tf.reshape(keys, [-1]))
         shape = tf.shape(keys)
         return self._Found(*(tf.reshape(x, shape) for x in (found, frequency, version)))
+
+    def _find_rows(self, keys: tf.Tensor) -> list[tf.Tensor]:
+        """Found, vectors, slots, frequency and version of keys [n]."""
+        shares = self.shares_of(keys)
+        of_shares = parts.for_each(
+            shares,
+            lambda share: ops.tf_embedding_find(
+                handle=share.handle, keys=share.keys, dim=self._dim
+            ),
+        )
+        return [parts.join(shares, column) for column in zip(*of_shares)]
+
+
+class _Part(EmbeddingVariable):
+    """One part of a variable, to count and to look into; the whole is what trains."""
+
+    def __init__(self, whole: EmbeddingVariable, number: int) -> None:
+        table = whole._tables[number]
+        handle = table.resource_handle
+        name = f"{whole.name.split(':')[0]}/part_{number}"
+        resource_variable_ops.BaseResourceVariable.__init__(
+            self,
+            trainable=False,
+            shape=whole.shape,
+            dtype=tf.float32,
+            handle=handle,
+            name=name,
+            unique_id=f"{whole._unique_id}/part_{number}",
+            handle_name=name,
+            in_graph_mode=False,
+        )
+        self.whole, self.number = whole, number
+        self._dim, self._spec = whole.dim, whole._spec
+        self._tables, self.table = [table], table
+
+
+def whole_of(variables: Sequence[Any]) -> Optional[EmbeddingVariable]:
+    """The variable that a list has all the parts of, in order; None for any other list."""
+    if not all(isinstance(variable, _Part) for variable in variables):
+        return None
+    whole: EmbeddingVariable = variables[0].whole
+    numbers = [part.number for part in variables if part.whole is whole]
+    return whole if numbers == list(range(whole.num_parts)) else None
+
+
+def is_part(variable: Any) -> bool:
+    """Whether it is one part of a variable that has more."""
+    return isinstance(variable, _Part)
+
+
+def _make_tables(
+    dim: int,
+    num_parts: int,
+    shared_name: str,
+    spec: initializers.InitializerSpec,
+    name: Optional[str],
+) -> list[PartTable]:
+    # An absolute op name, so that op, resource and checkpoint key agree.
+    if num_parts == 1:
+        return [EmbeddingTable(dim, shared_name, spec, None if name is None else f"{name}/")]
+    return [
+        PartTable(
+            dim,
+            f"{shared_name}/part_{number}",
+            spec,
+            None if name is None else f"{name}/part_{number}/",
+        )
+        for number in range(num_parts)
+    ]
+
+
+def _as_one(operations: Sequence[Any]) -> Any:
+    """One operation for several; None outside graphs, where they have run."""
+    if len(operations) == 1 or tf.executing_eagerly():
+        return operations[0]
+    return tf.group(*operations)
 
 
 def to_int64(keys: Any, argument: str) -> tf.Tensor:

@@ -197,6 +197,10 @@ class EmbeddingTable {
                const float* gradients, const int64_t* counts, int64_t n,
                int64_t step, Executor* executor, int64_t* rows_reset);
 
+  // What Apply does to a table of another rule before it updates rows: slots
+  // start anew. For a part that has no key in a batch of the variable.
+  Status AdoptRule(const BoundRule& rule, int64_t* rows_reset);
+
   // Sets vectors. New rows get initial slots and frequency 0; others keep
   // theirs. Of equal keys the last wins.
   Status Upsert(const int64_t* keys, const float* values, int64_t n,

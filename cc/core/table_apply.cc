@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <vector>
+#include <memory>
 
 #include "cc/core/table_internal.h"
 
@@ -47,74 +47,84 @@ class DistinctKeys {
   // Throws std::bad_alloc.
   void Collect(const BatchShare& share, const float* gradients,
                const int64_t* counts, int dim) {
-    keys.clear();
-    hashes.clear();
-    this->gradients.clear();
-    this->counts.clear();
-    sums_.clear();
-    sum_at_.clear();
-    keys.reserve(share.count);
-    hashes.reserve(share.count);
-    this->gradients.reserve(share.count);
-    this->counts.reserve(share.count);
-    sum_at_.reserve(share.count);
-    uint64_t capacity = 16;
-    while (capacity < static_cast<uint64_t>(share.count) * 2) capacity *= 2;
-    // Open addressing, sized for the share: it stays in the first-level cache.
-    slots_.assign(capacity, kNone);
+    Reserve(share.count, dim);
+    uint64_t num_slots = 16;
+    while (num_slots < static_cast<uint64_t>(share.count) * 2) num_slots *= 2;
+    std::fill_n(slots_.get(), num_slots, kNone);
+    const uint64_t mask = num_slots - 1;
+    int64_t n = 0;
+    uint32_t num_sums = 0;
+    const IsaKernels& kernels = ActiveKernels();
     for (int64_t p = 0; p < share.count; ++p) {
       if (p + kGradientsAhead < share.count) {
-        PrefetchGradient(
-            gradients +
-                int64_t{share.positions[p + kGradientsAhead]} * dim,
-            dim);
+        const int64_t ahead = share.positions[p + kGradientsAhead];
+        PrefetchGradient(gradients + ahead * dim, dim);
       }
       const int64_t i = share.positions[p];
-      Add(share.keys[p], gradients + i * dim, counts == nullptr ? 1 : counts[i],
-          dim);
+      const int64_t key = share.keys[p];
+      const int64_t count = counts == nullptr ? 1 : counts[i];
+      const uint64_t hash = MixKey(key);
+      uint64_t slot = hash & mask;
+      while (slots_[slot] != kNone && keys_[slots_[slot]] != key) {
+        slot = (slot + 1) & mask;
+      }
+      if (slots_[slot] == kNone) {
+        slots_[slot] = static_cast<uint32_t>(n);
+        keys_[n] = key;
+        hashes_[n] = hash;
+        // A gradient that stands alone is used where it lies.
+        gradients_[n] = gradients + i * dim;
+        counts_[n] = count;
+        sum_of_[n] = kNone;
+        ++n;
+        continue;
+      }
+      const uint32_t d = slots_[slot];
+      if (sum_of_[d] == kNone) {  // the second occurrence
+        sum_of_[d] = num_sums++;
+        float* const sum = sums_.get() + int64_t{sum_of_[d]} * dim;
+        std::copy_n(gradients_[d], dim, sum);
+        gradients_[d] = sum;
+      }
+      float* const sum = sums_.get() + int64_t{sum_of_[d]} * dim;
+      kernels.add_scaled(1.0f, gradients + i * dim, dim, sum);
+      counts_[d] += count;
     }
-    for (size_t d = 0; d < sum_at_.size(); ++d) {
-      if (sum_at_[d] >= 0) this->gradients[d] = sums_.data() + sum_at_[d];
-    }
+    size_ = n;
   }
 
-  std::vector<int64_t> keys;
-  std::vector<uint64_t> hashes;
-  std::vector<const float*> gradients;
-  std::vector<int64_t> counts;
+  int64_t size() const { return size_; }
+  const int64_t* keys() const { return keys_.get(); }
+  const uint64_t* hashes() const { return hashes_.get(); }
+  const float* const* gradients() const { return gradients_.get(); }
+  const int64_t* counts() const { return counts_.get(); }
 
  private:
-  // A gradient that stands alone is used where it lies; the first of several
-  // is copied to its sum when the second arrives.
-  void Add(int64_t key, const float* gradient, int64_t count, int dim) {
-    const uint64_t mask = slots_.size() - 1;
-    const uint64_t hash = MixKey(key);
-    uint64_t slot = hash & mask;
-    while (slots_[slot] != kNone && keys[slots_[slot]] != key) {
-      slot = (slot + 1) & mask;
-    }
-    if (TFE_LIKELY(slots_[slot] == kNone)) {
-      slots_[slot] = static_cast<uint32_t>(keys.size());
-      keys.push_back(key);
-      hashes.push_back(hash);
-      gradients.push_back(gradient);
-      counts.push_back(count);
-      sum_at_.push_back(-1);
-      return;
-    }
-    const uint32_t d = slots_[slot];
-    counts[d] += count;
-    if (sum_at_[d] < 0) {
-      sum_at_[d] = static_cast<int64_t>(sums_.size());
-      sums_.insert(sums_.end(), gradients[d], gradients[d] + dim);
-    }
-    ActiveKernels().add_scaled(1.0f, gradient, dim, sums_.data() + sum_at_[d]);
+  void Reserve(int64_t n, int dim) {
+    if (n <= capacity_) return;
+    capacity_ = 0;  // should memory run out half way
+    keys_.reset(new int64_t[n]);
+    hashes_.reset(new uint64_t[n]);
+    gradients_.reset(new const float*[n]);
+    counts_.reset(new int64_t[n]);
+    sum_of_.reset(new uint32_t[n]);
+    slots_.reset(new uint32_t[std::max<int64_t>(16, 4 * n)]);
+    sums_.reset(new float[(n / 2 + 1) * dim]);
+    capacity_ = n;
   }
 
-  std::vector<uint32_t> slots_;
-  std::vector<float> sums_;  // gradients of keys that occur twice or more
-  // Where the sum of a key begins in sums_; below 0 while it occurred once.
-  std::vector<int64_t> sum_at_;
+  int64_t capacity_ = 0;
+  int64_t size_ = 0;
+  std::unique_ptr<int64_t[]> keys_;
+  std::unique_ptr<uint64_t[]> hashes_;
+  std::unique_ptr<const float*[]> gradients_;
+  std::unique_ptr<int64_t[]> counts_;
+  // Which of sums_ is a key's; kNone while it occurred once.
+  std::unique_ptr<uint32_t[]> sum_of_;
+  // Open addressing, sized for the share: it stays in the first-level cache.
+  std::unique_ptr<uint32_t[]> slots_;
+  // Gradients of keys that occur twice or more: at most half of the share.
+  std::unique_ptr<float[]> sums_;
 };
 
 }  // namespace
@@ -130,7 +140,7 @@ class EmbeddingTable::ShareUpdate {
         update_(update),
         shard_(shard),
         distinct_(distinct),
-        n_(static_cast<int64_t>(distinct.keys.size())),
+        n_(distinct.size()),
         kernels_(ActiveKernels()) {}
 
   // Throws std::bad_alloc; the rows that were found or born by then have had
@@ -159,7 +169,7 @@ class EmbeddingTable::ShareUpdate {
 
   void PrefetchBuckets(int64_t begin) {
     if (begin >= n_) return;
-    kernels_.prefetch_buckets(shard_->view(), distinct_.hashes.data() + begin,
+    kernels_.prefetch_buckets(shard_->view(), distinct_.hashes() + begin,
                               Size(begin));
   }
 
@@ -168,9 +178,9 @@ class EmbeddingTable::ShareUpdate {
   void FindRows(int64_t begin) {
     const int n = Size(begin);
     if (n == 0) return;
-    const int64_t* const keys = distinct_.keys.data() + begin;
+    const int64_t* const keys = distinct_.keys() + begin;
     uint32_t* const rows = Rows(begin);
-    kernels_.find_rows(shard_->view(), keys, distinct_.hashes.data() + begin, n,
+    kernels_.find_rows(shard_->view(), keys, distinct_.hashes() + begin, n,
                        rows);
     int missing[kBlock];
     int num_missing = 0;
@@ -186,7 +196,7 @@ class EmbeddingTable::ShareUpdate {
         TFE_PREFETCH_WRITE(record + b);
       }
       TFE_PREFETCH_WRITE(store.meta(rows[i]));
-      PrefetchGradient(distinct_.gradients[begin + i], table_.dim_);
+      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_);
     }
   }
 
@@ -196,8 +206,8 @@ class EmbeddingTable::ShareUpdate {
     float* records[kBlock];
     for (int m = 0; m < n; ++m) {
       const int64_t at = begin + missing[m];
-      keys[m] = distinct_.keys[at];
-      const uint32_t row = shard_->Insert(distinct_.hashes[at], keys[m]);
+      keys[m] = distinct_.keys()[at];
+      const uint32_t row = shard_->Insert(distinct_.hashes()[at], keys[m]);
       Rows(begin)[missing[m]] = row;
       records[m] = shard_->rows().record(row);
       *shard_->rows().meta(row) = RowMeta{0, update_.step};
@@ -223,12 +233,12 @@ class EmbeddingTable::ShareUpdate {
     float* records[kBlock];
     for (int i = 0; i < n; ++i) records[i] = store.record(rows[i]);
     kernels_.apply[static_cast<int>(update_.rule.driver)](
-        update_.rule.functor, records, distinct_.gradients.data() + begin, n,
+        update_.rule.functor, records, distinct_.gradients() + begin, n,
         table_.dim_);
     for (int i = 0; i < n; ++i) {
       RowMeta* const meta = store.meta(rows[i]);
       meta->frequency =
-          SaturatingAdd(meta->frequency, distinct_.counts[begin + i]);
+          SaturatingAdd(meta->frequency, distinct_.counts()[begin + i]);
       meta->version = update_.step;
     }
   }
@@ -283,6 +293,16 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
         *rows_reset += reset;
       }
     }
+  });
+}
+
+Status EmbeddingTable::AdoptRule(const BoundRule& rule, int64_t* rows_reset) {
+  *rows_reset = 0;
+  return CatchOutOfMemory(*this, [&] {
+    WriterLock lock(&layout_lock_);
+    if (rule_ == rule.info) return Status();
+    return ChangeRule(rule.info, rule.initial_vector_slots,
+                      rule.initial_scalar_slots, rows_reset);
   });
 }
 

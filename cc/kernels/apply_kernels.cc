@@ -29,14 +29,26 @@ class ApplyOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    enum Inputs { kHandle, kKeys, kGradients, kCounts, kRate, kStep, kHyper };
+    enum Inputs {
+      kHandle,
+      kKeys,
+      kGradients,
+      kCounts,
+      kBatchSize,
+      kRate,
+      kStep,
+      kRuleStep,
+      kHyper
+    };
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, kHandle, &table));
     const Tensor& keys = context->input(kKeys);
     const Tensor& gradients = context->input(kGradients);
     const Tensor& counts = context->input(kCounts);
+    const Tensor& batch_size = context->input(kBatchSize);
     const Tensor& rate = context->input(kRate);
     const Tensor& step = context->input(kStep);
+    const Tensor& rule_step = context->input(kRuleStep);
     const Tensor& hyper = context->input(kHyper);
     const int64_t n = keys.NumElements();
     OP_REQUIRES_OK(context, CheckVector(keys, "keys"));
@@ -46,27 +58,35 @@ class ApplyOp : public OpKernel {
     if (counts.NumElements() > 0) {
       OP_REQUIRES_OK(context, CheckLength(counts, n, "counts"));
     }
+    OP_REQUIRES_OK(context, CheckScalar(batch_size, "batch_size"));
     OP_REQUIRES_OK(context, CheckScalar(rate, "learning_rate"));
     OP_REQUIRES_OK(context, CheckScalar(step, "step"));
+    OP_REQUIRES_OK(context, CheckScalar(rule_step, "rule_step"));
     OP_REQUIRES_OK(context, CheckVector(hyper, "hyper"));
 
     const int64_t step_value = step.scalar<int64_t>()();
     BoundRule rule;
-    OP_REQUIRES_OK(context, ToTensorFlow(BindRule(
-                                rule_, rate.scalar<float>()(), step_value,
-                                hyper.vec<float>().data(),
-                                static_cast<int>(hyper.NumElements()), &rule)));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(BindRule(
+                       rule_, rate.scalar<float>()(),
+                       rule_step.scalar<int64_t>()(), hyper.vec<float>().data(),
+                       static_cast<int>(hyper.NumElements()), &rule)));
     Tensor* token;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &token));
     token->scalar<float>()() = 0;
     DeviceExecutor executor(context);
     int64_t rows_reset = 0;
-    OP_REQUIRES_OK(
-        context,
-        ToTensorFlow(table->table()->Apply(
-            rule, keys.vec<int64_t>().data(), gradients.flat<float>().data(),
-            counts.NumElements() > 0 ? counts.vec<int64_t>().data() : nullptr,
-            n, step_value, &executor, &rows_reset)));
+    const bool only_elsewhere = n == 0 && batch_size.scalar<int64_t>()() > 0;
+    const Status status =
+        only_elsewhere
+            ? table->table()->AdoptRule(rule, &rows_reset)
+            : table->table()->Apply(rule, keys.vec<int64_t>().data(),
+                                    gradients.flat<float>().data(),
+                                    counts.NumElements() > 0
+                                        ? counts.vec<int64_t>().data()
+                                        : nullptr,
+                                    n, step_value, &executor, &rows_reset);
+    OP_REQUIRES_OK(context, ToTensorFlow(status));
     if (rows_reset > 0) {
       LOG(WARNING) << "tf_embedding: rule " << rule_ << " takes over "
                    << rows_reset

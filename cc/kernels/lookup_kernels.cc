@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cc/core/pooling.h"
+#include "cc/kernels/pooling_inputs.h"
 #include "cc/kernels/resource.h"
 
 namespace tf_embedding {
@@ -64,23 +65,6 @@ absl::Status ReadPoolSpecs(OpKernelConstruction* context, int n,
         ToTensorFlow(ParsePoolSpec(combiners[f], max_norms[f], &(*specs)[f])));
   }
   return absl::OkStatus();
-}
-
-// Null where the feature has no weights.
-absl::Status ReadWeights(const Tensor& weights, int64_t num_keys,
-                         const float** values) {
-  *values = nullptr;
-  TF_RETURN_IF_ERROR(CheckVector(weights, "weights"));
-  if (weights.NumElements() == 0) return absl::OkStatus();
-  TF_RETURN_IF_ERROR(CheckLength(weights, num_keys, "weights"));
-  *values = weights.vec<float>().data();
-  return absl::OkStatus();
-}
-
-absl::Status ReadSplits(const Tensor& splits, int64_t num_keys) {
-  TF_RETURN_IF_ERROR(CheckVector(splits, "row_splits"));
-  return ToTensorFlow(CheckSplits(splits.vec<int64_t>().data(),
-                                  splits.NumElements(), num_keys));
 }
 
 class LookupPooledOp : public OpKernel {

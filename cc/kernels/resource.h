@@ -6,6 +6,7 @@
 #ifndef TF_EMBEDDING_CC_KERNELS_RESOURCE_H_
 #define TF_EMBEDDING_CC_KERNELS_RESOURCE_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,8 +33,18 @@ class TableResource : public tensorflow::ResourceBase {
   }
   EmbeddingTable* table() const { return table_.get(); }
 
+  // Whether a graph's initializer or a restore has run. A table works without
+  // either; who waits for a chief to restore must be able to ask.
+  bool initialized() const {
+    return initialized_.load(std::memory_order_acquire);
+  }
+  void set_initialized() {
+    initialized_.store(true, std::memory_order_release);
+  }
+
  private:
   const std::unique_ptr<EmbeddingTable> table_;
+  std::atomic<bool> initialized_{false};
 };
 
 using TableRef = tensorflow::core::RefCountPtr<TableResource>;

@@ -206,6 +206,19 @@ class ClearOp : public OpKernel {
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, 0, &table));
     table->table()->Clear();
+    table->set_initialized();
+  }
+};
+
+class IsInitializedOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    TableRef table;
+    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
+    out->scalar<bool>()() = table->initialized();
   }
 };
 
@@ -364,6 +377,7 @@ class ImportOp : public OpKernel {
     OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Import(
                                 shape, rows, /*replace=*/true, &executor)));
     table->table()->set_initializer(std::move(initializer));
+    table->set_initialized();
   }
 
  private:
@@ -401,6 +415,7 @@ TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
 TFE_REGISTER("Remove", RemoveOp);
 TFE_REGISTER("Clear", ClearOp);
+TFE_REGISTER("IsInitialized", IsInitializedOp);
 TFE_REGISTER("Find", FindOp);
 TFE_REGISTER("Export", ExportOp);
 TFE_REGISTER("Import", ImportOp);

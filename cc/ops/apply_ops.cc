@@ -16,8 +16,10 @@ REGISTER_OP("TfEmbedding>Apply")
     .Input("keys: int64")
     .Input("gradients: float")
     .Input("counts: int64")
+    .Input("batch_size: int64")
     .Input("learning_rate: float")
     .Input("step: int64")
+    .Input("rule_step: int64")
     .Input("hyper: float")
     .Attr("rule: string")
     .Output("token: float")
@@ -27,13 +29,17 @@ REGISTER_OP("TfEmbedding>Apply")
       TF_RETURN_IF_ERROR(CheckRank(c, 3, 1));
       TF_RETURN_IF_ERROR(CheckRank(c, 4, 0));
       TF_RETURN_IF_ERROR(CheckRank(c, 5, 0));
-      TF_RETURN_IF_ERROR(CheckRank(c, 6, 1));
+      TF_RETURN_IF_ERROR(CheckRank(c, 6, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 7, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 8, 1));
       c->set_output(0, c->Scalar());
       return absl::OkStatus();
     })
     .Doc(
         "Sums the gradients of equal keys, gives birth to rows and updates "
-        "them. Empty counts: 1 each. token: 0.");
+        "them. Empty counts: 1 each. batch_size: the keys of all parts. step "
+        "stamps the rows; rule_step is what "
+        "the rule's formula takes for the step. token: 0.");
 
 REGISTER_OP("TfEmbedding>Rules")
     .Output("names: string")

@@ -97,7 +97,14 @@ REGISTER_OP("TfEmbedding>Clear")
     .Input("handle: resource")
     .SetIsStateful()
     .SetShapeFn(NoOutputs)
-    .Doc("Removes all rows.");
+    .Doc("Removes all rows. A graph's initializer.");
+
+REGISTER_OP("TfEmbedding>IsInitialized")
+    .Input("handle: resource")
+    .Output("initialized: bool")
+    .SetIsStateful()
+    .SetShapeFn(ScalarShape)
+    .Doc("Whether Clear or Import has run.");
 
 REGISTER_OP("TfEmbedding>Find")
     .Input("handle: resource")

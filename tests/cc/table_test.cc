@@ -336,6 +336,30 @@ TEST(ReadsOfMissingKeysLeaveTheTableEmpty) {
   EXPECT_TRUE(stats.fixed_bytes > 0);
 }
 
+// As a part does that has no key in a batch of which others have.
+TEST(ATableAdoptsARuleWithoutAnUpdate) {
+  SerialExecutor executor;
+  const auto table = MakeTable(3, 4);
+  const int64_t key = 5;
+  const std::vector<float> values = {1, 2, 3};
+  EXPECT_OK(table->Upsert(&key, values.data(), 1, 7, &executor));
+  const BoundRule adagrad = Bind("adagrad", 0.1f, 0, {0.5f, 0, 0});
+  int64_t rows_reset = -1;
+  EXPECT_OK(table->AdoptRule(adagrad, &rows_reset));
+  EXPECT_EQ(rows_reset, 0);  // There were no slots before.
+  EXPECT_EQ(table->rule(), "adagrad");
+  EXPECT_TRUE(ExportAll(*table).rows.at(key).slots ==
+              std::vector<float>({0.5f, 0.5f, 0.5f}));
+  const std::vector<float> gradient = {1, 1, 1};
+  EXPECT_OK(table->Apply(adagrad, &key, gradient.data(), nullptr, 1, 0,
+                         &executor, &rows_reset));
+  const Contents trained = ExportAll(*table);
+  EXPECT_OK(table->AdoptRule(adagrad, &rows_reset));
+  EXPECT_TRUE(ExportAll(*table) == trained);
+  EXPECT_OK(table->AdoptRule(Bind("sgd", 1, 0, {}), &rows_reset));
+  EXPECT_EQ(rows_reset, 1);
+}
+
 TEST(EmptyBatchesChangeNothing) {
   SerialExecutor executor;
   const auto table = MakeTable(3, 4);

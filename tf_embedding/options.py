@@ -1,0 +1,341 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What an embedding variable can be told beyond its shape, by DeepRec's names.
+
+Frozen dataclasses, each field checked when the object is made. They are plain
+values: two options with equal fields are equal, and one may serve many variables.
+No environment variable has a meaning.
+
+What a variable cannot do yet is refused when the variable is made, by a
+NotImplementedError that names the option; nothing is ignored.
+
+Source: DeepRec (https://github.com/DeepRec-AI/DeepRec) for names and defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any, Optional, Union
+
+import tensorflow as tf
+
+
+class StorageType(enum.Enum):
+    """Where rows are kept, fastest first."""
+
+    DEFAULT = 0
+    DRAM = 1
+    PMEM_MEMKIND = 2
+    PMEM_LIBPMEM = 3
+    SSDHASH = 4
+    LEVELDB = 5
+    HBM = 6
+    DRAM_PMEM = 11
+    DRAM_SSDHASH = 12
+    HBM_DRAM = 13
+    DRAM_LEVELDB = 14
+    DRAM_PMEM_SSDHASH = 101
+    HBM_DRAM_SSDHASH = 102
+
+
+class CacheStrategy(enum.Enum):
+    """Which rows leave a fast storage first."""
+
+    LRU = 0
+    LFU = 1
+
+
+def _integer(option: Any, field: str, low: int, high: int = 2**63 - 1) -> None:
+    value = getattr(option, field)
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= high:
+        raise ValueError(
+            f"{field} of {type(option).__name__} is {value!r}; it must be an integer in "
+            f"[{low}, {high}]"
+        )
+
+
+def _number(option: Any, field: str, low: float, high: float = float("inf")) -> None:
+    value = getattr(option, field)
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fits or not low <= value <= high or value == float("inf"):
+        raise ValueError(
+            f"{field} of {type(option).__name__} is {value!r}; it must be a finite number in "
+            f"[{low}, {high}]"
+        )
+
+
+def _one_of(option: Any, field: str, *kinds: type) -> None:
+    value = getattr(option, field)
+    if value is not None and not isinstance(value, kinds):
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise TypeError(
+            f"{field} of {type(option).__name__} is {value!r}; it must be one of {names}, or None"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class InitializerOption:
+    """Initial rows as DeepRec draws them: a matrix, of which a key takes one row.
+
+    Without this option each key has an initial row of its own, drawn from the seed
+    and the key (`tf_embedding.initializers`). With it a matrix of default_value_dim
+    rows is drawn once, and key k starts as row `k mod default_value_dim`: so keys
+    that are default_value_dim apart start alike.
+
+    Attributes:
+      initializer: as `tf_embedding.initializers.get` takes it; None takes that of the
+        variable. An array [n, dim] is the matrix itself.
+      default_value_dim: rows of the matrix, 1 or more.
+      default_value_no_permission: what a key that is not admitted reads in every
+        column; only an admission filter makes a difference by it.
+
+    Raises:
+      ValueError: a field is out of its range.
+
+    >>> InitializerOption(default_value_dim=8).default_value_no_permission
+    0.0
+    """
+
+    initializer: Any = None
+    default_value_dim: int = 4096
+    default_value_no_permission: float = 0.0
+
+    def __post_init__(self) -> None:
+        _integer(self, "default_value_dim", 1)
+        _number(self, "default_value_no_permission", -float("inf"))
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalStepEvict:
+    """Rows go when they were last updated more than steps_to_live steps ago.
+
+    Attributes:
+      steps_to_live: steps, 1 or more.
+
+    >>> GlobalStepEvict(steps_to_live=4000).steps_to_live
+    4000
+    """
+
+    steps_to_live: int
+
+    def __post_init__(self) -> None:
+        _integer(self, "steps_to_live", 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class L2WeightEvict:
+    """Rows go when half the squared L2 norm of their vector is below a threshold.
+
+    Attributes:
+      l2_weight_threshold: 0 or more.
+
+    >>> L2WeightEvict(l2_weight_threshold=0.9).l2_weight_threshold
+    0.9
+    """
+
+    l2_weight_threshold: float
+
+    def __post_init__(self) -> None:
+        _number(self, "l2_weight_threshold", 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CounterFilter:
+    """A key earns its row when it has been trained filter_freq times, counted exactly.
+
+    Attributes:
+      filter_freq: occurrences, 0 or more; 0 and 1 admit every key.
+
+    >>> CounterFilter(filter_freq=3).filter_freq
+    3
+    """
+
+    filter_freq: int = 0
+
+    def __post_init__(self) -> None:
+        _integer(self, "filter_freq", 0, 2**32 - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CBFFilter:
+    """As `CounterFilter`, counted by a counting Bloom filter: less memory, some error.
+
+    Attributes:
+      filter_freq: occurrences, 1 or more.
+      max_element_size: how many distinct keys the filter is made for, 1 or more.
+      false_positive_probability: of a key that is counted as seen before it was, when
+        the filter is full; between 0 and 1, both excluded.
+      counter_type: `tf.uint8`, `tf.uint16`, `tf.uint32` or `tf.uint64`; it must hold
+        filter_freq.
+
+    >>> CBFFilter(3, max_element_size=1000, false_positive_probability=0.01).filter_freq
+    3
+    """
+
+    filter_freq: int
+    max_element_size: int
+    false_positive_probability: float
+    counter_type: Any = tf.uint64
+
+    def __post_init__(self) -> None:
+        if self.counter_type not in (tf.uint8, tf.uint16, tf.uint32, tf.uint64):
+            raise ValueError(
+                f"counter_type of CBFFilter is {self.counter_type!r}; it must be tf.uint8, "
+                "tf.uint16, tf.uint32 or tf.uint64"
+            )
+        _integer(self, "filter_freq", 1, min(tf.as_dtype(self.counter_type).max, 2**32 - 1))
+        _integer(self, "max_element_size", 1)
+        value = self.false_positive_probability
+        if isinstance(value, bool) or not isinstance(value, float) or not 0 < value < 1:
+            raise ValueError(
+                f"false_positive_probability of CBFFilter is {value!r}; it must be a float "
+                "between 0 and 1, both excluded"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class StorageOption:
+    """Where rows are kept.
+
+    Attributes:
+      storage_type: a `StorageType`; None and DEFAULT are DRAM.
+      storage_path: a directory, for the types that write files; else None.
+      storage_size: bytes of each tier but the last, fastest first.
+      cache_strategy: a `CacheStrategy`, of tiers.
+
+    >>> StorageOption(StorageType.DRAM).cache_strategy.name
+    'LFU'
+    """
+
+    storage_type: Optional[StorageType] = None
+    storage_path: Optional[str] = None
+    storage_size: tuple[int, ...] = (1 << 30,)
+    cache_strategy: CacheStrategy = CacheStrategy.LFU
+
+    def __post_init__(self) -> None:
+        _one_of(self, "storage_type", StorageType)
+        _one_of(self, "storage_path", str)
+        if not isinstance(self.cache_strategy, CacheStrategy):
+            raise TypeError(
+                f"cache_strategy of StorageOption is {self.cache_strategy!r}; it must be a "
+                "CacheStrategy"
+            )
+        sizes = self.storage_size
+        if isinstance(sizes, list):
+            object.__setattr__(self, "storage_size", tuple(sizes))
+        elif not isinstance(sizes, tuple):
+            raise TypeError(f"storage_size of StorageOption is {sizes!r}; it must be a list")
+        for size in self.storage_size:
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(
+                    f"storage_size of StorageOption has {size!r}; sizes are bytes, 1 or more"
+                )
+        kind = "" if self.storage_type is None else self.storage_type.name
+        if ("SSDHASH" in kind or "LEVELDB" in kind) and not self.storage_path:
+            raise ValueError(
+                f"storage_path of StorageOption is {self.storage_path!r}; "
+                f"storage_type {kind} needs a directory"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointOption:
+    """Rows that a variable starts with, from a checkpoint of its own.
+
+    Attributes:
+      ckpt_to_load_from: prefix of the checkpoint.
+      tensor_name_in_ckpt: the variable's name in it; None takes that of the variable.
+      always_load_from_specific_ckpt: load from it even where the model's own
+        checkpoint has the variable.
+
+    >>> CheckpointOption(tensor_name_in_ckpt="old/items").ckpt_to_load_from is None
+    True
+    """
+
+    ckpt_to_load_from: Optional[str] = None
+    tensor_name_in_ckpt: Optional[str] = None
+    always_load_from_specific_ckpt: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of(self, "ckpt_to_load_from", str)
+        _one_of(self, "tensor_name_in_ckpt", str)
+        if not isinstance(self.always_load_from_specific_ckpt, bool):
+            raise TypeError(
+                "always_load_from_specific_ckpt of CheckpointOption is "
+                f"{self.always_load_from_specific_ckpt!r}; it must be True or False"
+            )
+
+
+EvictOption = Union[GlobalStepEvict, L2WeightEvict]
+FilterOption = Union[CounterFilter, CBFFilter]
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingVariableOption:
+    """What `get_embedding_variable` is told beyond its arguments.
+
+    Attributes:
+      ht_type: accepted for DeepRec's sake, must be empty: there is one kind of table.
+      ht_partition_num: accepted for DeepRec's sake, must be 1000: tables shard
+        themselves.
+      evict_option: when rows go.
+      ckpt: rows to start with.
+      filter_option: when a key earns its row.
+      storage_option: where rows are kept.
+      init_option: initial rows by DeepRec's matrix; None draws each key's own.
+
+    Raises:
+      TypeError, ValueError: a field is of another type, or out of its range.
+
+    >>> EmbeddingVariableOption(init_option=InitializerOption(default_value_dim=8)).filter_option
+    """
+
+    ht_type: str = ""
+    ht_partition_num: int = 1000
+    evict_option: Optional[EvictOption] = None
+    ckpt: Optional[CheckpointOption] = None
+    filter_option: Optional[FilterOption] = None
+    storage_option: Optional[StorageOption] = None
+    init_option: Optional[InitializerOption] = None
+
+    def __post_init__(self) -> None:
+        if self.ht_type != "":
+            raise ValueError(
+                f"ht_type of EmbeddingVariableOption is {self.ht_type!r}; there is one kind of "
+                "table: leave it out"
+            )
+        if self.ht_partition_num != 1000:
+            raise ValueError(
+                f"ht_partition_num of EmbeddingVariableOption is {self.ht_partition_num!r}; a "
+                "table shards itself: leave it out, or cut the variable by partitioner="
+            )
+        _one_of(self, "evict_option", GlobalStepEvict, L2WeightEvict)
+        _one_of(self, "ckpt", CheckpointOption)
+        _one_of(self, "filter_option", CounterFilter, CBFFilter)
+        _one_of(self, "storage_option", StorageOption)
+        _one_of(self, "init_option", InitializerOption)
+
+
+def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
+    """Raises NotImplementedError for what variables cannot do yet.
+
+    Args:
+      option: what the variable is to be made with.
+      name: of the variable.
+    """
+    asked = []
+    if option.filter_option is not None and option.filter_option.filter_freq > 1:
+        asked.append(f"filter_option={option.filter_option}: every trained key gets a row")
+    if option.evict_option is not None:
+        asked.append(f"evict_option={option.evict_option}: rows go by remove() and clear()")
+    storage = option.storage_option
+    in_memory = (None, StorageType.DEFAULT, StorageType.DRAM)
+    if storage is not None and storage.storage_type not in in_memory:
+        asked.append(f"storage_option={storage}: rows are kept in DRAM")
+    if option.ckpt is not None:
+        asked.append(f"ckpt={option.ckpt}: use tf.compat.v1.train.init_from_checkpoint")
+    if asked:
+        raise NotImplementedError(
+            f"embedding variable {name!r} cannot have {'; '.join(asked)}. Leave it out"
+        )
