@@ -202,6 +202,7 @@ class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[
     def __init__(self, whole: WholeHandle, tables: Sequence[Any]) -> None:
         super().__init__()
         self.whole = whole
+        self.dim = int(tables[0].dim)
         self.tables = list(tables)
         # What stands for a table: in a SavedModel's graph, its copy there.
         self._stands_for: Callable[[Any], Any] = lambda table: table

@@ -80,6 +80,11 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
         self._spec = spec
         self._op_name = op_name
 
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return self._dim
+
     def _create_resource(self) -> tf.Tensor:
         # Outside graphs the handle owns the table: it is freed with the last
         # variable or function that holds the handle. A graph runs this op

@@ -191,6 +191,7 @@ class LoadBlocksOp : public OpKernel {
       OP_REQUIRES_OK(
           context,
           ToTensorFlow(tables[t]->table()->CommitRestore(&prepared[t])));
+      tables[t]->set_initialized();
       total.rows += prepared[t].report.rows;
       total.rows_reset += prepared[t].report.rows_reset;
       total.rows_of_others += prepared[t].report.rows_of_others;
