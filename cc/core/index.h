@@ -114,8 +114,8 @@ class ShardIndex {
   }
 
  private:
-  static constexpr double kMaxLoad = 0.88;
-  static constexpr uint64_t kGrowth = 7;  // by a seventh at a time
+  static constexpr double kMaxLoad = 0.86;
+  static constexpr uint64_t kGrowth = 8;  // by an eighth at a time
 
   static uint64_t LimitOf(uint64_t num_buckets) {
     return static_cast<uint64_t>(

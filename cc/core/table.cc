@@ -21,23 +21,24 @@ constexpr int64_t kLockAllFrom = 256;
 // Locks shards for reading, in ascending order, for a scope.
 class ShardReaderLocks {
  public:
-  ShardReaderLocks(const std::vector<std::unique_ptr<Shard>>& shards,
+  ShardReaderLocks(SharedSpinLock* locks, int num_shards,
                    const std::bitset<1 << kMaxLog2Shards>& wanted)
-      : shards_(shards), wanted_(wanted) {
-    for (size_t s = 0; s < shards_.size(); ++s) {
-      if (wanted_[s]) shards_[s]->lock()->lock_shared();
+      : locks_(locks), num_shards_(num_shards), wanted_(wanted) {
+    for (int s = 0; s < num_shards_; ++s) {
+      if (wanted_[s]) locks_[s].lock_shared();
     }
   }
   ~ShardReaderLocks() {
-    for (size_t s = 0; s < shards_.size(); ++s) {
-      if (wanted_[s]) shards_[s]->lock()->unlock_shared();
+    for (int s = 0; s < num_shards_; ++s) {
+      if (wanted_[s]) locks_[s].unlock_shared();
     }
   }
   ShardReaderLocks(const ShardReaderLocks&) = delete;
   ShardReaderLocks& operator=(const ShardReaderLocks&) = delete;
 
  private:
-  const std::vector<std::unique_ptr<Shard>>& shards_;
+  SharedSpinLock* const locks_;
+  const int num_shards_;
   const std::bitset<1 << kMaxLog2Shards> wanted_;
 };
 
@@ -77,12 +78,14 @@ EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
       log2_shards_(log2_shards),
       layout_(dim, 0, 0),
       arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
-      initializer_(std::move(initializer)) {
+      initializer_(std::move(initializer)),
+      shard_locks_(new SharedSpinLock[1 << log2_shards]) {
   const int num_shards = 1 << log2_shards;
   views_.resize(num_shards);
   for (int s = 0; s < num_shards; ++s) {
-    shards_.push_back(std::make_unique<Shard>(
-        static_cast<double>(s) / num_shards, layout_, arena_.get()));
+    shards_.push_back(
+        std::make_unique<Shard>(static_cast<double>(s) / num_shards, layout_,
+                                arena_.get(), &shard_locks_[s]));
   }
 }
 
@@ -173,7 +176,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
         wanted.set(ShardOfHash(MixKey(keys[i]), log2_shards_));
       }
     }
-    ShardReaderLocks locks(shards_, wanted);
+    ShardReaderLocks locks(shard_locks_.get(), 1 << log2_shards_, wanted);
     num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
   }
   for (int64_t m = 0; m < num_missing; ++m) {
@@ -302,7 +305,8 @@ Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
   }
   // Each shard keeps its old rows until it has the new ones, so a shard that
   // finds no memory leaves a table of two layouts: convert all or none.
-  TableContent content(dim_, log2_shards_, rule, initial_slots);
+  TableContent content(dim_, log2_shards_, rule, initial_slots,
+                       shard_locks_.get());
   *rows_reset = 0;
   for (size_t s = 0; s < shards_.size(); ++s) {
     content.shards[s]->CopyRows(
@@ -419,7 +423,8 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
                                    Executor* executor) {
   std::vector<float> initial_slots = shape.initial_slots;
   initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
-  TableContent content(dim_, log2_shards_, rule, initial_slots.data());
+  TableContent content(dim_, log2_shards_, rule, initial_slots.data(),
+                       shard_locks_.get());
   const BatchPartition partition =
       PartitionByShard(rows.keys, shape.size, log2_shards_, executor);
   const auto num_shards = static_cast<int64_t>(content.shards.size());

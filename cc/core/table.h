@@ -152,6 +152,23 @@ struct PreparedRestore {
   RestoreReport report;
 };
 
+class EmbeddingTable;
+
+// One feature of a pooled lookup: bag b is keys splits[b] .. splits[b + 1] - 1
+// of the table, and out its combination (pooling.h), num_bags * dim values.
+// splits[0] is 0, never decreases, and ends with the number of keys, as
+// CheckSplits says.
+struct PooledRequest {
+  const EmbeddingTable* table = nullptr;
+  const int64_t* keys = nullptr;
+  const int64_t* splits = nullptr;
+  int64_t num_bags = 0;
+  const float* weights = nullptr;  // one each if null
+  PoolSpec pool;
+  float* out = nullptr;
+  float* rows = nullptr;  // the vectors of all keys too, unless null
+};
+
 class EmbeddingTable {
  public:
   static Status Create(TableOptions options,
@@ -170,14 +187,10 @@ class EmbeddingTable {
   Status Lookup(const int64_t* keys, int64_t n, float* out,
                 Executor* executor) const;
 
-  // Looks up and pools: bag b is keys splits[b] .. splits[b + 1] - 1, and out
-  // its combination (pooling.h), num_bags * dim values. splits[0] is 0, never
-  // decreases, and ends with the number of keys, as CheckSplits says. weights:
-  // one each if null. rows: the vectors of all keys too, unless null.
-  Status LookupPooled(const int64_t* keys, const int64_t* splits,
-                      int64_t num_bags, const float* weights,
-                      const PoolSpec& pool, float* out, float* rows,
-                      Executor* executor) const;
+  // Looks up and pools features of many tables, one table several times if need
+  // be, in one round of the executor. num_requests may be 0.
+  static Status LookupPooled(const PooledRequest* requests,
+                             int64_t num_requests, Executor* executor);
 
   // The rows of given keys. allocate is called once with the shape (size: n)
   // and returns where to write; the rows of absent keys are: initial vector,
@@ -271,6 +284,8 @@ class EmbeddingTable {
   TableView ViewLocked() const;
   void InitSlots(float* record) const;
   void LookupRange(const int64_t* keys, int64_t n, float* out) const;
+  // False where there is no memory for scratch.
+  bool PoolBags(const PooledRequest& request, int64_t from, int64_t to) const;
 
   const int dim_;
   const int log2_shards_;
@@ -286,6 +301,7 @@ class EmbeddingTable {
   std::unique_ptr<SlabArena> arena_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
 
+  const std::unique_ptr<SharedSpinLock[]> shard_locks_;
   std::vector<std::unique_ptr<Shard>> shards_;
   // What Lookup reads of each shard, side by side; guarded by the shard's lock.
   std::vector<ShardView> views_;

@@ -230,7 +230,7 @@ class EmbeddingTable::ShareUpdate {
     const int n = Size(begin);
     const uint32_t* const rows = Rows(begin);
     const RowStore& store = shard_->rows();
-    float* records[kBlock];
+    float* records[kBlock] = {};
     for (int i = 0; i < n; ++i) records[i] = store.record(rows[i]);
     kernels_.apply[static_cast<int>(update_.rule.driver)](
         update_.rule.functor, records, distinct_.gradients() + begin, n,

@@ -16,7 +16,7 @@
 namespace tf_embedding {
 
 TableContent::TableContent(int dim, int log2_shards, const RuleInfo* rule_info,
-                           const float* initial_slots)
+                           const float* initial_slots, SharedSpinLock* locks)
     : rule(rule_info),
       layout(dim,
              rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size()),
@@ -28,7 +28,7 @@ TableContent::TableContent(int dim, int log2_shards, const RuleInfo* rule_info,
   const int num_shards = 1 << log2_shards;
   for (int s = 0; s < num_shards; ++s) {
     shards.push_back(std::make_unique<Shard>(
-        static_cast<double>(s) / num_shards, layout, arena.get()));
+        static_cast<double>(s) / num_shards, layout, arena.get(), &locks[s]));
   }
 }
 
@@ -357,8 +357,8 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
       }
     }
     initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
-    prepared->content = std::make_unique<TableContent>(dim_, log2_shards_, rule,
-                                                       initial_slots.data());
+    prepared->content = std::make_unique<TableContent>(
+        dim_, log2_shards_, rule, initial_slots.data(), shard_locks_.get());
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.

@@ -22,8 +22,9 @@ namespace tf_embedding {
 
 struct TableContent {
   // rule: null for none. initial_slots: of vector slots, then of scalar ones.
+  // locks: those of the table's shards, which stay when content changes places.
   TableContent(int dim, int log2_shards, const RuleInfo* rule,
-               const float* initial_slots);
+               const float* initial_slots, SharedSpinLock* locks);
 
   // The slots of a new row.
   void InitSlots(float* record) const;

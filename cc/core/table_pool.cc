@@ -4,7 +4,10 @@
 // EmbeddingTable::LookupPooled.
 
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "cc/core/table_internal.h"
 
@@ -15,55 +18,150 @@ namespace {
 // cache, and the shards' locks are taken once for all of them.
 constexpr int64_t kPoolBytes = 128 << 10;
 
+// What one thread takes at a time.
+constexpr int64_t kPieceKeys = 4096;
+
+// Bags from..to-1 of a request.
+struct Piece {
+  const PooledRequest* request;
+  int64_t from;
+  int64_t to;
+};
+
+// Cuts the bags of all requests into pieces of about kPieceKeys keys.
+std::vector<Piece> Cut(const PooledRequest* requests, int64_t num_requests) {
+  std::vector<Piece> pieces;
+  for (int64_t r = 0; r < num_requests; ++r) {
+    const PooledRequest& request = requests[r];
+    const int64_t* const splits = request.splits;
+    for (int64_t from = 0; from < request.num_bags;) {
+      const int64_t* const last =
+          std::upper_bound(splits + from + 1, splits + request.num_bags + 1,
+                           splits[from] + kPieceKeys);
+      // At least one bag; empty ones cost something too.
+      const int64_t to = std::clamp<int64_t>(last - splits - 1, from + 1,
+                                             from + kPieceKeys);
+      pieces.push_back(Piece{&request, from, std::min(to, request.num_bags)});
+      from = pieces.back().to;
+    }
+  }
+  return pieces;
+}
+
+// Whether each bag is one key, and its combination that key's vector.
+bool IsPlain(const PooledRequest& request, int64_t from, int64_t to) {
+  if (request.weights != nullptr || request.pool.max_norm > 0) return false;
+  for (int64_t b = from; b < to; ++b) {
+    if (request.splits[b + 1] - request.splits[b] != 1) return false;
+  }
+  return true;
+}
+
+// Holds the layout locks of the tables for reading, each once, in the order of
+// their addresses: two callers that name the same tables in another order must
+// not wait for each other.
+class LayoutReaderLocks {
+ public:
+  explicit LayoutReaderLocks(std::vector<SharedSpinLock*> locks)
+      : locks_(std::move(locks)) {
+    std::sort(locks_.begin(), locks_.end(), std::less<>());
+    locks_.erase(std::unique(locks_.begin(), locks_.end()), locks_.end());
+    for (SharedSpinLock* lock : locks_) lock->lock_shared();
+  }
+  ~LayoutReaderLocks() {
+    for (SharedSpinLock* lock : locks_) lock->unlock_shared();
+  }
+  LayoutReaderLocks(const LayoutReaderLocks&) = delete;
+  LayoutReaderLocks& operator=(const LayoutReaderLocks&) = delete;
+
+ private:
+  std::vector<SharedSpinLock*> locks_;
+};
+
 }  // namespace
 
-Status EmbeddingTable::LookupPooled(const int64_t* keys, const int64_t* splits,
-                                    int64_t num_bags, const float* weights,
-                                    const PoolSpec& pool, float* out,
-                                    float* rows, Executor* executor) const {
-  if (num_bags == 0) return Status();
-  ReaderLock lock(&layout_lock_);
-  const int64_t num_keys = splits[num_bags];
+bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
+                              int64_t to) const {
+  const int64_t* const keys = request.keys;
+  const int64_t* const splits = request.splits;
   const int64_t room =
       std::max<int64_t>(64, kPoolBytes / (dim_ * int64_t{sizeof(float)}));
-  std::atomic<bool> out_of_memory{false};
-  const auto pool_bags = [&](int64_t from, int64_t to) {
-    std::unique_ptr<float[]> scratch;
-    int64_t scratch_keys = 0;
-    for (int64_t first = from; first < to;) {
-      // As many bags as fit the room; one bag alone may be larger.
-      int64_t last = first + 1;
-      while (last < to && splits[last + 1] - splits[first] <= room) ++last;
-      const int64_t begin = splits[first];
-      const int64_t n = splits[last] - begin;
-      float* vectors = rows == nullptr ? nullptr : rows + begin * dim_;
-      if (vectors == nullptr) {
-        if (n > scratch_keys) {
-          scratch_keys = std::max(n, room);
-          scratch.reset(new (std::nothrow) float[scratch_keys * dim_]);
-          if (scratch == nullptr) {
-            out_of_memory.store(true, std::memory_order_relaxed);
-            return;
-          }
-        }
-        vectors = scratch.get();
+  const bool plain = IsPlain(request, from, to);
+  std::unique_ptr<float[]> scratch;
+  int64_t scratch_keys = 0;
+  for (int64_t first = from; first < to;) {
+    // As many bags as fit the room; one bag alone may be larger.
+    int64_t last = first + 1;
+    while (last < to && splits[last + 1] - splits[first] <= room) ++last;
+    const int64_t begin = splits[first];
+    const int64_t n = splits[last] - begin;
+    float* vectors = nullptr;
+    if (request.rows != nullptr) {
+      vectors = request.rows + begin * dim_;
+    } else if (plain) {
+      vectors = request.out + first * dim_;
+    } else {
+      if (n > scratch_keys) {
+        scratch_keys = std::max(n, room);
+        scratch.reset(new (std::nothrow) float[scratch_keys * dim_]);
+        if (scratch == nullptr) return false;
       }
-      for (int64_t i = 0; i < n; i += kLookupChunk) {
-        LookupRange(keys + begin + i, std::min(kLookupChunk, n - i),
-                    vectors + i * dim_);
-      }
-      for (int64_t b = first; b < last; ++b) {
-        PoolBag(pool, vectors + (splits[b] - begin) * dim_,
-                weights == nullptr ? nullptr : weights + splits[b],
-                splits[b + 1] - splits[b], dim_, out + b * dim_);
-      }
-      first = last;
+      vectors = scratch.get();
     }
-  };
-  executor->ParallelFor(num_bags, (num_keys / num_bags + 1) * (10 + dim_ / 4),
-                        pool_bags);
-  if (out_of_memory.load()) return OutOfMemory(dim_, SizeLocked());
-  return Status();
+    for (int64_t i = 0; i < n; i += kLookupChunk) {
+      LookupRange(keys + begin + i, std::min(kLookupChunk, n - i),
+                  vectors + i * dim_);
+    }
+    if (!plain || request.rows != nullptr) {
+      for (int64_t b = first; b < last; ++b) {
+        PoolBag(request.pool, vectors + (splits[b] - begin) * dim_,
+                request.weights == nullptr ? nullptr
+                                           : request.weights + splits[b],
+                splits[b + 1] - splits[b], dim_, request.out + b * dim_);
+      }
+    }
+    first = last;
+  }
+  return true;
+}
+
+Status EmbeddingTable::LookupPooled(const PooledRequest* requests,
+                                    int64_t num_requests, Executor* executor) {
+  const EmbeddingTable* too_large = nullptr;
+  try {
+    std::vector<SharedSpinLock*> locks;
+    int64_t num_keys = 0;
+    int64_t values = 0;
+    for (int64_t r = 0; r < num_requests; ++r) {
+      locks.push_back(&requests[r].table->layout_lock_);
+      if (requests[r].num_bags == 0) continue;
+      const int64_t n = requests[r].splits[requests[r].num_bags];
+      num_keys += n;
+      values += n * requests[r].table->dim_;
+    }
+    const std::vector<Piece> pieces = Cut(requests, num_requests);
+    if (pieces.empty()) return Status();
+    const auto num_pieces = static_cast<int64_t>(pieces.size());
+    const LayoutReaderLocks layout_locks(std::move(locks));
+    std::atomic<const EmbeddingTable*> failed{nullptr};
+    executor->ParallelFor(
+        num_pieces, (num_keys * 20 + values / 4) / num_pieces + 100,
+        [&](int64_t from, int64_t to) {
+          for (int64_t p = from; p < to; ++p) {
+            const Piece& piece = pieces[p];
+            const EmbeddingTable* const table = piece.request->table;
+            if (!table->PoolBags(*piece.request, piece.from, piece.to)) {
+              failed.store(table, std::memory_order_relaxed);
+              return;
+            }
+          }
+        });
+    too_large = failed.load();
+  } catch (const std::bad_alloc&) {
+    too_large = requests[0].table;
+  }
+  if (too_large == nullptr) return Status();
+  return OutOfMemory(too_large->dim_, too_large->size());
 }
 
 }  // namespace tf_embedding

@@ -92,31 +92,35 @@ class LookupPooledOp : public OpKernel {
     OP_REQUIRES_OK(context, context->input_list("weights", &weights));
     OP_REQUIRES_OK(context, context->output_list("values", &values));
     OP_REQUIRES_OK(context, context->output_list("rows", &rows));
-    DeviceExecutor executor(context);
-    for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
-      TableRef table;
-      OP_REQUIRES_OK(context, GetTable(context, f, &table));
-      OP_REQUIRES_OK(context, CheckDim(*table, dims_[f]));
+    const auto n = static_cast<int>(specs_.size());
+    std::vector<TableRef> tables(n);
+    std::vector<PooledRequest> requests(n);
+    for (int f = 0; f < n; ++f) {
+      OP_REQUIRES_OK(context, GetTable(context, f, &tables[f]));
+      OP_REQUIRES_OK(context, CheckDim(*tables[f], dims_[f]));
       OP_REQUIRES_OK(context, CheckVector(keys[f], "keys"));
       const int64_t num_keys = keys[f].NumElements();
       OP_REQUIRES_OK(context, ReadSplits(splits[f], num_keys));
-      const float* weight_values;
+      PooledRequest& request = requests[f];
       OP_REQUIRES_OK(context,
-                     ReadWeights(weights[f], num_keys, &weight_values));
-      const int64_t num_bags = splits[f].NumElements() - 1;
+                     ReadWeights(weights[f], num_keys, &request.weights));
+      request.table = tables[f]->table();
+      request.keys = keys[f].vec<int64_t>().data();
+      request.splits = splits[f].vec<int64_t>().data();
+      request.num_bags = splits[f].NumElements() - 1;
+      request.pool = specs_[f];
       Tensor *out, *kept;
-      OP_REQUIRES_OK(context, values.allocate(f, {num_bags, dims_[f]}, &out));
+      OP_REQUIRES_OK(context,
+                     values.allocate(f, {request.num_bags, dims_[f]}, &out));
       OP_REQUIRES_OK(
           context,
           rows.allocate(f, {keep_rows_[f] ? num_keys : 0, dims_[f]}, &kept));
-      OP_REQUIRES_OK(
-          context,
-          ToTensorFlow(table->table()->LookupPooled(
-              keys[f].vec<int64_t>().data(), splits[f].vec<int64_t>().data(),
-              num_bags, weight_values, specs_[f], out->flat<float>().data(),
-              keep_rows_[f] ? kept->flat<float>().data() : nullptr,
-              &executor)));
+      request.out = out->flat<float>().data();
+      if (keep_rows_[f]) request.rows = kept->flat<float>().data();
     }
+    DeviceExecutor executor(context);
+    OP_REQUIRES_OK(context, ToTensorFlow(EmbeddingTable::LookupPooled(
+                                requests.data(), n, &executor)));
   }
 
  private:

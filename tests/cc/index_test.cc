@@ -18,7 +18,7 @@ namespace tf_embedding {
 namespace {
 
 void Insert(ShardIndex* index, int64_t key, uint32_t row) {
-  index->ReserveOne();
+  index->Reserve(1);
   index->Insert(MixKey(key), key, row);
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cc/core/hash.h"
+#include "cc/core/philox.h"
 #include "cc/core/shard.h"
 #include "tests/cc/random.h"
 #include "tests/cc/table_util.h"
@@ -171,7 +172,7 @@ struct Shards {
   Shards(int dim, int log2_shards)
       : layout(dim, 1, 0), arena(layout.slab_bytes()), views(1 << log2_shards) {
     for (int s = 0; s < 1 << log2_shards; ++s) {
-      shards.push_back(std::make_unique<Shard>(0.5, layout, &arena));
+      shards.push_back(std::make_unique<Shard>(0.5, layout, &arena, &lock));
     }
     view = TableView{views.data(), log2_shards, layout.slab_shift,
                      layout.stride, dim};
@@ -181,6 +182,7 @@ struct Shards {
   }
   void Insert(int64_t key) {
     Shard* const shard = Of(key);
+    shard->Reserve(1);
     const uint32_t row = shard->Insert(MixKey(key), key);
     float* const record = shard->rows().record(row);
     for (int c = 0; c < layout.dim; ++c) record[c] = ValueOf(key, c);
@@ -194,6 +196,7 @@ struct Shards {
 
   RowLayout layout;
   SlabArena arena;
+  SharedSpinLock lock;
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<ShardView> views;
   TableView view;
@@ -254,6 +257,28 @@ TEST(LookupsFindTheSame) {
     // Around the size of a block.
     for (int64_t n : {0, 1, 31, 32, 33, 64, 65}) {
       ExpectLookups(&shards, {keys.begin(), keys.begin() + n}, present);
+    }
+  }
+}
+
+TEST(PhiloxInLanesIsPhilox) {
+  const std::vector<int64_t> keys = testing::MixedKeys(40);
+  for (const IsaKernels* kernels : Variants()) {
+    for (int n : {1, 2, 7, 40}) {
+      for (int blocks : {1, 2, 3, 4, 9}) {
+        std::vector<uint32_t> words(n * blocks * 4 + 1, 77);
+        const uint64_t seed = 0x123456789ABCDEFu * static_cast<uint64_t>(n);
+        kernels->philox(keys.data(), n, blocks, seed, words.data());
+        for (int i = 0; i < n * blocks; ++i) {
+          const PhiloxWords expected =
+              Philox4x32(static_cast<uint64_t>(keys[i / blocks]),
+                         static_cast<uint64_t>(i % blocks), seed);
+          for (int w = 0; w < 4; ++w) {
+            EXPECT_EQ(words[i * 4 + w], expected.w[w]);
+          }
+        }
+        EXPECT_EQ(words.back(), 77u);
+      }
     }
   }
 }

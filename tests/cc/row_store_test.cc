@@ -84,6 +84,11 @@ TEST(LayoutPacksRecords) {
 }
 
 // Writes a row so that each place says whose it is.
+uint32_t AllocateOne(RowStore* rows) {
+  rows->Reserve(1);
+  return rows->Allocate();
+}
+
 void Mark(const RowLayout& layout, const RowStore& rows, uint32_t row) {
   float* const record = rows.record(row);
   for (int c = 0; c < layout.width(); ++c) {
@@ -115,7 +120,7 @@ TEST(GrowthKeepsContent) {
       const auto n = static_cast<uint32_t>(
           std::min<int64_t>(layout.rows_per_slab() * 3 + 2, 40000));
       for (uint32_t row = 0; row < n; ++row) {
-        EXPECT_EQ(rows.Allocate(), row);
+        EXPECT_EQ(AllocateOne(&rows), row);
         Mark(layout, rows, row);
         // After each doubling of the first slab and each new slab.
         if ((row & (row + 1)) == 0 || row + 1 == n) {
@@ -145,7 +150,7 @@ TEST(GrowthKeepsContent) {
       EXPECT_EQ(rows.bytes(), 0);
       EXPECT_EQ(arena.bytes_in_use(), 0);
       for (uint32_t row = 0; row < 9; ++row) {
-        EXPECT_EQ(rows.Allocate(), row);
+        EXPECT_EQ(AllocateOne(&rows), row);
         Mark(layout, rows, row);
       }
       for (uint32_t row = 0; row < 9; ++row) {
@@ -162,7 +167,7 @@ TEST(TheFirstSlabShrinksAgain) {
   RowStore rows(layout, &arena);
   const auto full = static_cast<uint32_t>(layout.rows_per_slab());
   for (uint32_t row = 0; row < full; ++row) {
-    EXPECT_EQ(rows.Allocate(), row);
+    EXPECT_EQ(AllocateOne(&rows), row);
     Mark(layout, rows, row);
   }
   for (uint32_t end = full; end > 0; end /= 3) {
@@ -174,7 +179,7 @@ TEST(TheFirstSlabShrinksAgain) {
     }
   }
   for (uint32_t row = 1; row < full; ++row) {
-    EXPECT_EQ(rows.Allocate(), row);
+    EXPECT_EQ(AllocateOne(&rows), row);
     Mark(layout, rows, row);
   }
   for (uint32_t row = 0; row < full; ++row) {
@@ -186,16 +191,16 @@ TEST(FreedRowsAreUsedAgain) {
   const RowLayout layout(4, 0, 0);
   SlabArena arena(layout.slab_bytes());
   RowStore rows(layout, &arena);
-  for (int i = 0; i < 100; ++i) rows.Allocate();
+  for (int i = 0; i < 100; ++i) AllocateOne(&rows);
   for (uint32_t row : {7u, 50u, 99u}) {
     rows.ReserveRelease();
     rows.Release(row);
   }
   EXPECT_EQ(rows.live(), 97u);
   std::set<uint32_t> again;
-  for (int i = 0; i < 3; ++i) again.insert(rows.Allocate());
+  for (int i = 0; i < 3; ++i) again.insert(AllocateOne(&rows));
   EXPECT_TRUE(again == (std::set<uint32_t>{7, 50, 99}));
-  EXPECT_EQ(rows.Allocate(), 100u);
+  EXPECT_EQ(AllocateOne(&rows), 100u);
 }
 
 // The invariant of shard.h.
@@ -221,7 +226,8 @@ TEST(CompactMovesRowsIntoHoles) {
   for (const RowLayout& layout : {RowLayout(64, 1, 0), RowLayout(2048, 1, 1)}) {
     const testing::Trace trace("width ", layout.width());
     SlabArena arena(layout.slab_bytes());
-    Shard shard(0, layout, &arena);
+    SharedSpinLock lock;
+    Shard shard(0, layout, &arena, &lock);
     testing::Rng rng(5);
     std::set<int64_t> keys;
     int64_t most_bytes = 0;
@@ -230,6 +236,7 @@ TEST(CompactMovesRowsIntoHoles) {
       for (int i = 0; i < (round < 20 ? 100 : 10); ++i) {
         const int64_t key = rng.Below(3000);
         if (!keys.insert(key).second) continue;
+        shard.Reserve(1);
         const uint32_t row = shard.Insert(MixKey(key), key);
         for (int c = 0; c < layout.width(); ++c) {
           shard.rows().record(row)[c] = static_cast<float>(key + c);
@@ -266,11 +273,14 @@ TEST(CompactMovesRowsIntoHoles) {
 TEST(ClearGivesEverythingBack) {
   const RowLayout layout(8, 0, 0);
   SlabArena arena(layout.slab_bytes());
-  Shard shard(0.3, layout, &arena);
+  SharedSpinLock lock;
+    Shard shard(0.3, layout, &arena, &lock);
+  shard.Reserve(10000);
   for (int64_t key = 0; key < 10000; ++key) shard.Insert(MixKey(key), key);
   shard.Clear();
   EXPECT_EQ(shard.bytes(), 0);
   EXPECT_EQ(arena.bytes_in_use(), 0);
+  shard.Reserve(1);
   EXPECT_EQ(shard.Insert(MixKey(3), 3), 0u);
 }
 

@@ -322,7 +322,7 @@ TEST(ReadsOfMissingKeysLeaveTheTableEmpty) {
   ExpectReads(*table, oracle, keys, &executor);
   std::vector<int64_t> splits = {0, 20000};
   std::vector<float> out(3);
-  EXPECT_OK(table->LookupPooled(keys.data(), splits.data(), 1, nullptr,
+  EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 1, nullptr,
                                 PoolSpec(), out.data(), nullptr, &executor));
   int64_t removed = -1;
   EXPECT_OK(table->Remove(keys.data(), 20000, &removed, &executor));
@@ -381,14 +381,14 @@ TEST(EmptyBatchesChangeNothing) {
   TableShape no_rows = before.shape;
   no_rows.size = 0;
   EXPECT_OK(table->Import(no_rows, ConstRowColumns(), false, &executor));
-  EXPECT_OK(table->LookupPooled(nullptr, nullptr, 0, nullptr, PoolSpec(),
+  EXPECT_OK(testing::LookupPooled(*table, nullptr, nullptr, 0, nullptr, PoolSpec(),
                                 nullptr, nullptr, &executor));
   EXPECT_EQ(table->rule(), "");
   EXPECT_TRUE(ExportAll(*table) == before);
   // Empty bags are zeros.
   const std::vector<int64_t> splits = {0, 0, 0};
   std::vector<float> out(6, 5);
-  EXPECT_OK(table->LookupPooled(nullptr, splits.data(), 2, nullptr, PoolSpec(),
+  EXPECT_OK(testing::LookupPooled(*table, nullptr, splits.data(), 2, nullptr, PoolSpec(),
                                 out.data(), nullptr, &executor));
   EXPECT_TRUE(SameBits(out, std::vector<float>(6, 0)));
 }
@@ -631,6 +631,56 @@ TEST(ANewInitializerServesNewKeys) {
   EXPECT_TRUE(SameBits(out, {1, 2, 9, 9}));
 }
 
+TEST(ManyTablesInOneRound) {
+  // Tables of several dims, one of them twice, bags of one and other bags.
+  std::vector<std::unique_ptr<EmbeddingTable>> tables;
+  std::vector<PooledRequest> requests;
+  Rng rng(12);
+  const std::vector<int64_t> universe = MixedKeys(600);
+  std::vector<std::vector<int64_t>> keys(9), splits(9);
+  std::vector<std::vector<float>> out(9), expected(9);
+  SerialExecutor serial;
+  for (int f = 0; f < 9; ++f) {
+    if (f != 5) {
+      tables.push_back(MakeTable(1 + 7 * f, 2));
+      const int dim = tables.back()->dim();
+      const std::vector<float> values = rng.Units(300 * dim);
+      EXPECT_OK(tables.back()->Upsert(universe.data(), values.data(), 300, 0,
+                                      &serial));
+    }
+    const EmbeddingTable& table = *tables.back();
+    const bool plain = f % 2 == 0;
+    const int64_t bags = f == 3 ? 0 : 5000;
+    splits[f] = {0};
+    for (int64_t b = 0; b < bags; ++b) {
+      const int64_t n = plain ? 1 : rng.Below(4);
+      for (int64_t i = 0; i < n; ++i) keys[f].push_back(universe[rng.Below(600)]);
+      splits[f].push_back(static_cast<int64_t>(keys[f].size()));
+    }
+    PoolSpec pool;
+    pool.combiner = f % 3 == 0 ? Combiner::kSum : Combiner::kMean;
+    out[f].assign(bags * table.dim(), -1);
+    expected[f].assign(bags * table.dim(), -1);
+    std::vector<float> vectors(keys[f].size() * table.dim());
+    EXPECT_OK(table.Lookup(keys[f].data(), static_cast<int64_t>(keys[f].size()),
+                           vectors.data(), &serial));
+    for (int64_t b = 0; b < bags; ++b) {
+      PoolBag(pool, vectors.data() + splits[f][b] * table.dim(), nullptr,
+              splits[f][b + 1] - splits[f][b], table.dim(),
+              expected[f].data() + b * table.dim());
+    }
+    requests.push_back(PooledRequest{&table, keys[f].data(), splits[f].data(),
+                                     bags, nullptr, pool, out[f].data(),
+                                     nullptr});
+  }
+  for (int threads : {1, 3}) {
+    testing::ThreadExecutor executor(threads);
+    EXPECT_OK(EmbeddingTable::LookupPooled(requests.data(), 9, &executor));
+    for (int f = 0; f < 9; ++f) EXPECT_TRUE(SameBits(out[f], expected[f]));
+  }
+  EXPECT_OK(EmbeddingTable::LookupPooled(nullptr, 0, &serial));
+}
+
 TEST(LookupPooledIsLookupThenPool) {
   for (int dim : {1, 8, 17}) {
     testing::ThreadExecutor executor(3);
@@ -663,10 +713,10 @@ TEST(LookupPooledIsLookupThenPool) {
                   weights.data() + splits[b], splits[b + 1] - splits[b], dim,
                   expected.data() + b * dim);
         }
-        EXPECT_OK(table->LookupPooled(keys.data(), splits.data(), 300,
+        EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 300,
                                       weights.data(), spec, out.data(), nullptr,
                                       &executor));
-        EXPECT_OK(table->LookupPooled(keys.data(), splits.data(), 300,
+        EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 300,
                                       weights.data(), spec, again.data(),
                                       rows.data(), &executor));
         EXPECT_TRUE(SameBits(out, expected));

@@ -152,6 +152,16 @@ inline BoundRule Bind(const std::string& name, float learning_rate,
   return rule;
 }
 
+// A pooled lookup of one feature.
+inline Status LookupPooled(const EmbeddingTable& table, const int64_t* keys,
+                           const int64_t* splits, int64_t num_bags,
+                           const float* weights, const PoolSpec& pool,
+                           float* out, float* rows, Executor* executor) {
+  const PooledRequest request{&table,  keys, splits, num_bags,
+                              weights, pool, out,    rows};
+  return EmbeddingTable::LookupPooled(&request, 1, executor);
+}
+
 }  // namespace testing
 }  // namespace tf_embedding
 
