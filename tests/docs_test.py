@@ -20,6 +20,7 @@ import tensorflow as tf
 
 import tf_embedding as te
 from tf_embedding import (
+    checkpoint,
     config,
     get_variable,
     hashing,
@@ -43,8 +44,8 @@ HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
 MODULES = [
     te,
-    *(config, get_variable, hashing, initializers, inputs, nn, options, parts, rules, train),
-    variable,
+    *(checkpoint, config, get_variable, hashing, initializers, inputs, nn, options, parts),
+    *(rules, train, variable),
 ]
 KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"

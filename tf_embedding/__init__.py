@@ -28,7 +28,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from tf_embedding import config, hashing, initializers, inputs, nn, options, parts, rules, train
+from tf_embedding import (
+    checkpoint,
+    config,
+    hashing,
+    initializers,
+    inputs,
+    nn,
+    options,
+    parts,
+    rules,
+    train,
+)
 from tf_embedding.config import FeatureConfig, TableConfig
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.options import (
@@ -66,6 +77,7 @@ __all__ = [
     "StorageOption",
     "StorageType",
     "TableConfig",
+    "checkpoint",
     "config",
     "estimator",
     "feature_column",

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import handle_data_util
 
+from tf_embedding import checkpoint
 from tf_embedding._library import ops
 
 MAX_PARTS = 1024
@@ -201,6 +202,7 @@ class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[
     def __init__(self, whole: WholeHandle, tables: Sequence[Any]) -> None:
         super().__init__()
         self.whole = whole
+        self.dim = int(tables[0].dim)
         self.tables = list(tables)
         # What stands for a table: in a SavedModel's graph, its copy there.
         self._stands_for: Callable[[Any], Any] = lambda table: table
@@ -240,8 +242,16 @@ class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[
                 done.append(table.import_state({**state, **of_part}))
         return None if tf.executing_eagerly() else tf.group(*done)
 
+    def save_blocks(self) -> tf.Tensor:
+        """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
+        return checkpoint.save_blocks([table.resource_handle for table in self._here()])
+
+    def load_blocks(self, blocks: tf.Tensor) -> Any:
+        """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
+        return checkpoint.load_blocks([table.resource_handle for table in self._here()], blocks)
+
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {f"-{name}": tensor for name, tensor in self.export_state().items()}
+        return {checkpoint.BLOCKS: self.save_blocks()}
 
     def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.import_state({name[1:]: value for name, value in restored_tensors.items()})
+        return self.load_blocks(restored_tensors[checkpoint.BLOCKS])

@@ -16,6 +16,8 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.training.saving import saveable_object
 
+from tf_embedding import checkpoint
+
 # The entries of a variable's state, in the order of the ops.
 STATE = (
     "keys",
@@ -42,50 +44,47 @@ class Saveable(saveable_object.SaveableObject):  # type: ignore[misc]
 
     @property
     def specs(self) -> list[saveable_object.SaveSpec]:
-        """What a Saver writes: the vectors under the variable's name, the rest beside it.
+        """What a Saver writes: the table's blocks, and a tensor of the variable's name.
 
-        The keys of `var` are the tensor `var-keys`, and so on.
+        The blocks of `var` are the tensor `var-blocks`. `var` itself has no rows: it is
+        there to be found, by `init_from_checkpoint` and by people.
         """
         if self._specs is None:
+            name = self.name.split(":")[0]
             with tf_ops.colocate_with(None, ignore_existing=True):
-                state = self.table.export_state()
+                blocks = self.table.save_blocks()
             with tf_ops.colocate_with(self.handle, ignore_existing=True):
                 # A Saver wants all of an object on one device.
-                state = {field: tf.identity(tensor) for field, tensor in state.items()}
+                tensors = {
+                    name: tf.zeros([0, self.table.dim]),
+                    name + checkpoint.BLOCKS: tf.identity(blocks),
+                }
             self._specs = [
-                saveable_object.SaveSpec(state[field], "", self._entry(field)) for field in STATE
+                saveable_object.SaveSpec(tensor, "", entry) for entry, tensor in tensors.items()
             ]
         return self._specs
 
-    def _entry(self, field: str) -> str:
-        name = self.name.split(":")[0]
-        return name if field == "values" else f"{name}-{field}"
-
     def restore(self, restored_tensors: Any, restored_shapes: Any = None) -> Any:
-        """Takes what a Saver read; or, of `init_from_checkpoint`, the vectors alone."""
+        """Takes what a Saver read; or, of `init_from_checkpoint`, the name alone."""
         del restored_shapes
         if len(restored_tensors) == 1:
-            restored_tensors = self._all_entries(restored_tensors[0])
-        return self.table.import_state(dict(zip(STATE, restored_tensors)))
+            restored_tensors = [None, self._blocks_beside(restored_tensors[0])]
+        return self.table.load_blocks(restored_tensors[1])
 
-    def _all_entries(self, vectors: tf.Tensor) -> list[tf.Tensor]:
+    def _blocks_beside(self, named: tf.Tensor) -> tf.Tensor:
         # tf.compat.v1.train.init_from_checkpoint reads one tensor of a name that
-        # it was given. The others are beside it in the same file.
-        if vectors.op.type != "RestoreV2":
+        # it was given. The blocks are beside it in the same file.
+        if named.op.type != "RestoreV2":
             raise TypeError(
                 f"embedding variable {self.name!r} restores from a checkpoint, not from "
-                f"{vectors.op.type}; write rows with upsert()"
+                f"{named.op.type}; write rows with upsert()"
             )
-        prefix, names = vectors.op.inputs[:2]
+        prefix, names = named.op.inputs[:2]
         (name,) = tf.get_static_value(names)
-        wanted = [
-            name.decode() + self._entry(field)[len(self._entry("values")) :] for field in STATE
-        ]
-        return list(
-            tf.raw_ops.RestoreV2(
-                prefix=prefix,
-                tensor_names=wanted,
-                shape_and_slices=[""] * len(wanted),
-                dtypes=[spec.dtype for spec in self.specs],
-            )
+        (blocks,) = tf.raw_ops.RestoreV2(
+            prefix=prefix,
+            tensor_names=[name.decode() + checkpoint.BLOCKS],
+            shape_and_slices=[""],
+            dtypes=[tf.variant],
         )
+        return blocks

@@ -25,7 +25,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
 
-from tf_embedding import config, gradients, initializers, parts, saveable
+from tf_embedding import checkpoint, config, gradients, initializers, parts, saveable
 from tf_embedding._library import ops
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
@@ -80,6 +80,11 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
         self._shared_name = shared_name
         self._spec = spec
         self._op_name = op_name
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return self._dim
 
     def _create_resource(self) -> tf.Tensor:
         # Outside graphs the handle owns the table: it is freed with the last
@@ -137,11 +142,19 @@ def _device_of_next_variable() -> Any:
 class EmbeddingTable(PartTable):
     """Owns the one table of a variable: saves and restores it too."""
 
+    def save_blocks(self) -> tf.Tensor:
+        """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
+        return checkpoint.save_blocks([self.resource_handle])
+
+    def load_blocks(self, blocks: tf.Tensor) -> Any:
+        """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
+        return checkpoint.load_blocks([self.resource_handle], blocks)
+
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {f"-{name}": tensor for name, tensor in self.export_state().items()}
+        return {checkpoint.BLOCKS: self.save_blocks()}
 
     def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.import_state({name: restored_tensors[f"-{name}"] for name in saveable.STATE})
+        return self.load_blocks(restored_tensors[checkpoint.BLOCKS])
 
 
 class EmbeddingVariable(
@@ -455,7 +468,11 @@ class EmbeddingVariable(
         return _as_one([ops.tf_embedding_clear(handle=handle) for handle in self._handles()])
 
     def state(self) -> dict[str, tf.Tensor]:
-        """All that a checkpoint holds, as named tensors of one moment."""
+        """All that a checkpoint holds, as named tensors of one moment.
+
+        For tables that fit into memory twice; a checkpoint holds no more than a part
+        of one at a time.
+        """
         state: dict[str, tf.Tensor] = self.table.export_state()
         return state
 

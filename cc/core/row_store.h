@@ -72,6 +72,7 @@ class RowStore {
   RowStore(const RowStore&) = delete;
   RowStore& operator=(const RowStore&) = delete;
 
+  const RowLayout& layout() const { return layout_; }
   // Rows 0..end()-1 have a place; the free ones among them are in free_rows.
   uint32_t end() const { return end_; }
   const std::vector<uint32_t>& free_rows() const { return free_; }

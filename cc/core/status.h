@@ -22,6 +22,7 @@ enum class StatusCode {
   kOk,
   kInvalidArgument,
   kResourceExhausted,
+  kDataLoss,
 };
 
 class Status {
@@ -59,6 +60,11 @@ template <class... Parts>
 Status ResourceExhausted(const Parts&... parts) {
   return Status(StatusCode::kResourceExhausted,
                 status_internal::Join(parts...));
+}
+
+template <class... Parts>
+Status DataLoss(const Parts&... parts) {
+  return Status(StatusCode::kDataLoss, status_internal::Join(parts...));
 }
 
 #define TFE_RETURN_IF_ERROR(expression)               \

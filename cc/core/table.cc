@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cc/core/table_content.h"
 #include "cc/core/table_internal.h"
 
 namespace tf_embedding {
@@ -82,9 +83,9 @@ EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
   const int num_shards = 1 << log2_shards;
   views_.resize(num_shards);
   for (int s = 0; s < num_shards; ++s) {
-    shards_.push_back(std::make_unique<Shard>(
-        static_cast<double>(s) / num_shards, layout_, arena_.get(),
-        &shard_locks_[s]));
+    shards_.push_back(
+        std::make_unique<Shard>(static_cast<double>(s) / num_shards, layout_,
+                                arena_.get(), &shard_locks_[s]));
   }
 }
 
@@ -296,42 +297,25 @@ Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
                                   const float* initial_vector_slots,
                                   const float* initial_scalar_slots,
                                   int64_t* rows_reset) {
-  const int vector_slots =
-      rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
-  const int scalar_slots =
-      rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size());
-  const RowLayout layout(dim_, vector_slots, scalar_slots);
-  auto arena = std::make_unique<SlabArena>(layout.slab_bytes());
-  const bool had_slots = layout_.slot_width() > 0;
-  const auto init_slots = [&](float* record) {
-    float* slot = record + dim_;
-    for (int k = 0; k < vector_slots; ++k) {
-      slot = std::fill_n(slot, dim_, initial_vector_slots[k]);
-    }
-    std::copy_n(initial_scalar_slots, scalar_slots, slot);
-  };
+  float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
+  if (rule != nullptr) {
+    float* const scalars = std::copy_n(
+        initial_vector_slots, rule->vector_slots.size(), initial_slots);
+    std::copy_n(initial_scalar_slots, rule->scalar_slots.size(), scalars);
+  }
   // Each shard keeps its old rows until it has the new ones, so a shard that
   // finds no memory leaves a table of two layouts: convert all or none.
-  std::vector<std::unique_ptr<Shard>> fresh;
-  for (size_t s = 0; s < shards_.size(); ++s) {
-    fresh.push_back(std::make_unique<Shard>(
-        static_cast<double>(s) / static_cast<double>(shards_.size()), layout,
-        arena.get(), &shard_locks_[s]));
-    fresh.back()->CopyRows(*shards_[s], dim_, init_slots);
-  }
+  TableContent content(dim_, log2_shards_, rule, initial_slots,
+                       shard_locks_.get());
   *rows_reset = 0;
-  if (had_slots) {
-    for (const auto& shard : shards_) {
-      *rows_reset += static_cast<int64_t>(shard->index().size());
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    content.shards[s]->CopyRows(
+        *shards_[s], dim_, [&](float* record) { content.InitSlots(record); });
+    if (layout_.slot_width() > 0) {
+      *rows_reset += static_cast<int64_t>(shards_[s]->index().size());
     }
   }
-  shards_ = std::move(fresh);  // before the arena that the old ones use
-  arena_ = std::move(arena);
-  layout_ = layout;
-  rule_ = rule;
-  std::copy_n(initial_vector_slots, vector_slots, initial_vector_slots_);
-  std::copy_n(initial_scalar_slots, scalar_slots, initial_scalar_slots_);
-  for (size_t s = 0; s < shards_.size(); ++s) views_[s] = shards_[s]->view();
+  SwapContent(&content);
   return Status();
 }
 
@@ -404,17 +388,17 @@ Status EmbeddingTable::Import(const TableShape& shape,
     }
   }
   return CatchOutOfMemory(*this, [&] {
+    if (replace) return ReplaceRows(rule, shape, rows, executor);
     {
       WriterLock lock(&layout_lock_);
-      if (!replace && rule != rule_ && SizeLocked() > 0) {
+      if (rule != rule_ && SizeLocked() > 0) {
         return InvalidArgument(
             "rule is \"", shape.rule,
             "\", but the table's rows hold slots of \"",
             rule_ == nullptr ? "" : rule_->name,
             "\"; import with replace, or export from the same rule");
       }
-      if (replace) ClearLocked();
-      if (replace || rule != rule_) {
+      if (rule != rule_) {
         int64_t rows_reset;
         const float* const initial = shape.initial_slots.data();
         TFE_RETURN_IF_ERROR(
@@ -428,28 +412,64 @@ Status EmbeddingTable::Import(const TableShape& shape,
     return ForEachShare<NoScratch>(
         rows.keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
-          for (int64_t p = 0; p < share.count; ++p) {
-            const int64_t key = share.keys[p];
-            const int64_t i = share.positions[p];
-            const uint64_t hash = MixKey(key);
-            uint32_t row = shard->index().FindRow(hash, key);
-            if (row == kNoRow) {
-              shard->Reserve(1);
-              row = shard->Insert(hash, key);
-            }
-            float* const record = shard->rows().record(row);
-            std::copy_n(rows.values + i * dim_, dim_, record);
-            if (same_rule) {
-              std::copy_n(rows.slots + i * width, width, record + dim_);
-            } else {
-              InitSlots(record);
-            }
-            *shard->rows().meta(row) =
-                RowMeta{static_cast<uint32_t>(rows.frequency[i]),
-                        static_cast<uint32_t>(rows.version[i])};
-          }
+          ImportShare(rows, share, same_rule, shard);
         });
   });
+}
+
+Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
+                                   const TableShape& shape,
+                                   const ConstRowColumns& rows,
+                                   Executor* executor) {
+  std::vector<float> initial_slots = shape.initial_slots;
+  initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
+  TableContent content(dim_, log2_shards_, rule, initial_slots.data(),
+                       shard_locks_.get());
+  const BatchPartition partition =
+      PartitionByShard(rows.keys, shape.size, log2_shards_, executor);
+  const auto num_shards = static_cast<int64_t>(content.shards.size());
+  std::atomic<bool> out_of_memory{false};
+  executor->ParallelFor(
+      num_shards, shape.size * kNanosecondsPerRow / num_shards + 1,
+      [&](int64_t from, int64_t to) {
+        for (int64_t s = from; s < to; ++s) {
+          try {
+            ImportShare(rows, partition.share(static_cast<int>(s)),
+                        /*with_slots=*/true, content.shards[s].get());
+          } catch (const std::bad_alloc&) {
+            out_of_memory.store(true, std::memory_order_relaxed);
+          }
+        }
+      });
+  if (out_of_memory.load()) throw std::bad_alloc();
+  WriterLock lock(&layout_lock_);
+  SwapContent(&content);
+  return Status();
+}
+
+void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
+                                 const BatchShare& share, bool with_slots,
+                                 Shard* shard) const {
+  const int width = shard->rows().layout().slot_width();
+  for (int64_t p = 0; p < share.count; ++p) {
+    const int64_t key = share.keys[p];
+    const int64_t i = share.positions[p];
+    const uint64_t hash = MixKey(key);
+    uint32_t row = shard->index().FindRow(hash, key);
+    if (row == kNoRow) {
+      shard->Reserve(1);
+      row = shard->Insert(hash, key);
+    }
+    float* const record = shard->rows().record(row);
+    std::copy_n(rows.values + i * dim_, dim_, record);
+    if (with_slots) {
+      std::copy_n(rows.slots + i * width, width, record + dim_);
+    } else {
+      InitSlots(record);
+    }
+    *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
+                                       static_cast<uint32_t>(rows.version[i])};
+  }
 }
 
 Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,

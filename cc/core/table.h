@@ -31,13 +31,14 @@
 // another is not one atomic step. Lookup holds all the locks it needs as a
 // reader, in ascending order; writers hold one shard's lock at a time: no
 // deadlock. Growing a shard, index or rows, stops that shard's users only.
+// A save (checkpoint_writer.h) holds one shard's lock at a time, as a reader.
 // Export is the table at one moment, between two batches: it holds update_lock_
 // as the writer and every batch that changes rows holds it as a reader, so
 // updates wait and lookups go on. Changing the layout (the first Apply of a
-// rule, Import, Clear) stops the world once, by layout_lock_, which every
-// operation holds as a reader. Both are taken by the thread that calls,
-// layout_lock_ first, never by the executor's: those might all wait for one
-// that waits for them.
+// rule, Clear, the moment in which restored or imported content takes its
+// place) stops the world once, by layout_lock_, which every operation holds as
+// a reader. Both are taken by the thread that calls, layout_lock_ first, never
+// by the executor's: those might all wait for one that waits for them.
 //
 // Cost, a key: Lookup touches 1.3 lines of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
@@ -117,6 +118,42 @@ struct TableStats {
   int64_t fixed_bytes = 0;     // shards, initializer matrix
 };
 
+// A saved variable: the elements of each part, blocks and footer
+// (checkpoint_format.h).
+using CheckpointParts = std::vector<std::vector<std::string>>;
+
+struct RestoreOptions {
+  // Vectors and slots of another dim are cut, or filled up with initial values.
+  bool change_dim = false;
+  // Parts may be missing, and rows that the checkpoint lacks stay, as does the
+  // initializer.
+  bool partial = false;
+  // The table is this part of so many: keys of the others are passed over.
+  int part = 0;
+  int num_parts = 1;
+};
+
+struct RestoreReport {
+  int64_t rows = 0;
+  int64_t rows_reset = 0;      // slots of another rule, begun anew
+  int64_t rows_of_others = 0;  // of other parts
+};
+
+struct CheckpointFooter;
+struct TableContent;
+
+// Between the two steps of a restore.
+struct PreparedRestore {
+  PreparedRestore();
+  ~PreparedRestore();
+  PreparedRestore(PreparedRestore&&) noexcept;
+
+  std::unique_ptr<TableContent> content;
+  std::shared_ptr<const Initializer> initializer;
+  bool keep_other_rows = false;
+  RestoreReport report;
+};
+
 class EmbeddingTable;
 
 // One feature of a pooled lookup: bag b is keys splits[b] .. splits[b + 1] - 1
@@ -189,11 +226,26 @@ class EmbeddingTable {
   Status Import(const TableShape& shape, const ConstRowColumns& rows,
                 bool replace, Executor* executor);
 
+  // The content becomes that of the checkpoint, bit for bit, or stays what it
+  // was where anything is wrong with it. It is built beside the live rows,
+  // which readers see until it is whole; updates meanwhile go to those and are
+  // lost with them.
+  Status Restore(CheckpointParts parts, const RestoreOptions& options,
+                 Executor* executor, RestoreReport* report);
+  // The same in two steps, for several tables that change together or not at
+  // all. take: a block's bytes are freed as soon as its rows are in.
+  Status PrepareRestore(CheckpointParts* parts, bool take,
+                        const RestoreOptions& options, Executor* executor,
+                        PreparedRestore* prepared) const;
+  Status CommitRestore(PreparedRestore* prepared);
+
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);
   void Clear();
 
  private:
+  friend class CheckpointWriter;
+
   EmbeddingTable(int dim, int log2_shards,
                  std::shared_ptr<const Initializer> initializer);
 
@@ -208,7 +260,24 @@ class EmbeddingTable {
   struct Update;
   class ShareUpdate;
 
+  // Of a checkpoint's records, about.
+  int64_t SaveBytes() const;
+  // All but the numbers of blocks, parts and rows.
+  void DescribeTo(CheckpointFooter* footer) const;
+  // Import's share of one shard; with_slots: else initial ones.
+  void ImportShare(const ConstRowColumns& rows, const BatchShare& share,
+                   bool with_slots, Shard* shard) const;
+  Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
+                     const ConstRowColumns& rows, Executor* executor);
+  struct Restoring;
+  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number) const;
+  Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
+  void ReserveForRange(Restoring* restoring, int64_t task,
+                       int log2_tasks) const;
+
   // The methods below need layout_lock_ as stated.
+  void SwapContent(TableContent* content);          // writer
+  void KeepOtherRows(TableContent* content) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
   void ClearLocked();          // writer

@@ -57,6 +57,8 @@ inline absl::Status ToTensorFlow(const Status& status) {
       return absl::InvalidArgumentError(status.message());
     case StatusCode::kResourceExhausted:
       return absl::ResourceExhaustedError(status.message());
+    case StatusCode::kDataLoss:
+      return absl::DataLossError(status.message());
   }
   return absl::InternalError(status.message());
 }

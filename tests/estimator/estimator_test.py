@@ -193,7 +193,7 @@ def test_canned_estimators_train_as_with_a_vocabulary(canned, name):
     ours = canned[f"{name}/open"]
     assert ours["metrics"]["loss"] == pytest.approx(PINNED[name], rel=1e-5)
     assert ours["metrics"]["global_step"] == 8
-    assert any(variable.endswith("_rows-keys") for variable in ours["variables"])
+    assert any(variable.endswith("_rows-blocks") for variable in ours["variables"])
     stock = canned.get(f"{name}/stock")
     if stock is None:  # The classifier of the family is compared, which has the same parts.
         assert name in ("v1/DNNRegressor", "v1/LinearRegressor")
@@ -209,7 +209,7 @@ def test_a_canned_estimator_over_our_column(canned):
     np.testing.assert_allclose(ours["predictions"], stock["predictions"], rtol=1e-4)
     # The rows are all that it has; a stock column has a weight beside them.
     names = [name for name in ours["variables"] if name.endswith("embedding_weights")]
-    assert len(names) == 1 and names[0] + "-keys" in ours["variables"]
+    assert len(names) == 1 and names[0] + "-blocks" in ours["variables"]
 
 
 def test_exported_estimators_answer_in_a_fresh_process(canned, tmp_path):

@@ -165,9 +165,16 @@ def test_parts_and_what_a_checkpoint_holds(tmp_path):
                 tf1.train.Saver().restore(session, path)
                 np.testing.assert_array_equal(session.run(output), want)
             name = rows.name.split(":")[0]
-            keys = tf.train.load_variable(path, f"{name}-keys")
-            values = tf.train.load_variable(path, name)
-            states.append(sorted(zip(keys.tolist(), values.tolist())))
+            (blocks,) = tf.raw_ops.RestoreV2(
+                prefix=path,
+                tensor_names=[f"{name}-blocks"],
+                shape_and_slices=[""],
+                dtypes=[tf.variant],
+            )
+            whole = te.EmbeddingVariable(2, name="whole")
+            whole.table.load_blocks(blocks)
+            saved = whole.export()
+            states.append(sorted(zip(saved.keys.numpy().tolist(), saved.values.numpy().tolist())))
     assert states[0] == states[1] == states[2] == states[3]
     assert [key for key, _ in states[0]] == sorted(set(IDS.ravel()) - {-1})
 

@@ -121,11 +121,19 @@ def test_a_checkpoint_holds_the_users_keys(tmp_path: Path) -> None:
             values = np.arange(len(IDS) * 3, dtype=np.float32).reshape(-1, 3)
             run.run(var.upsert(IDS, values, step=9))
             path = v1.train.Saver().save(run, str(tmp_path / f"of_{parts}"))
-        reader = tf.train.load_checkpoint(path)
-        keys = reader.get_tensor("var-keys")
-        rows = dict(zip(keys.tolist(), reader.get_tensor("var").tolist()))
-        assert rows == dict(zip(IDS, values.tolist()))
-        assert reader.get_tensor("var-version").tolist() == [9] * len(IDS)
+        assert te.checkpoint.verify(path) == {"var-blocks": len(IDS)}
+        names = dict(tf.train.list_variables(path))
+        assert names["var"] == [0, 3]
+        # Whatever the number of parts, the rows come into one table.
+        (blocks,) = tf.raw_ops.RestoreV2(
+            prefix=path, tensor_names=["var-blocks"], shape_and_slices=[""], dtypes=[tf.variant]
+        )
+        whole = te.EmbeddingVariable(3, name="whole")
+        whole.table.load_blocks(blocks)
+        rows = whole.export()
+        found = dict(zip(rows.keys.numpy().tolist(), rows.values.numpy().tolist()))
+        assert found == dict(zip(IDS, values.tolist()))
+        assert rows.version.numpy().tolist() == [9] * len(IDS)
 
 
 @pytest.mark.parametrize("what", ["global_variables", "trainable_variables", "list", "dict"])
@@ -259,8 +267,8 @@ def test_monitored_training_resumes(tmp_path: Path) -> None:
     # The rows of the first three steps are there again.
     assert last == 4 and sizes[-1] >= 5
     assert found.shape == (2, 3)
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(tmp_path)))
-    assert sorted(reader.get_tensor("var-keys").tolist()) == [0, 1, 2, 3, 4, 100]
+    rows = te.checkpoint.verify(tf.train.latest_checkpoint(str(tmp_path)))
+    assert rows == {"var-blocks": 6}
 
 
 def test_a_scaffold_waits_for_the_variable() -> None:

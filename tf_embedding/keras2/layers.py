@@ -35,9 +35,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from tf_embedding import _keras_store, nn
 from tf_embedding import config as config_lib
 from tf_embedding import inputs as inputs_lib
-from tf_embedding import nn
 from tf_embedding.keras2 import _keras, _trainer, optimizers
 
 keras: Any = _keras.keras
@@ -73,13 +73,6 @@ def _initializer_of(config: Any) -> Any:
 def _optimizer_config(optimizer: Any) -> Any:
     """An optimizer of rows, or None, as get_config gives it."""
     return optimizer and keras.optimizers.serialize(optimizer)
-
-
-def _bytes_as_numbers(array: np.ndarray) -> np.ndarray:
-    """A string scalar as uint8 [n]: Keras' store takes numbers only."""
-    if array.dtype.kind == "O":
-        return np.frombuffer(array.item(), np.uint8)
-    return array
 
 
 class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
@@ -175,8 +168,7 @@ class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
         for index, (rows, trainer) in enumerate(
             zip(self._rows, self._trainers)
         ):
-            for key, value in rows.state().items():
-                store[f"{index}_{key}"] = _bytes_as_numbers(np.asarray(value))
+            _keras_store.save(store, f"{index}_", rows)
             if trainer is not None:
                 iterations = trainer.optimizer.iterations
                 store[f"{index}_iterations"] = np.asarray(iterations)
@@ -192,21 +184,7 @@ class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
         for index, (rows, trainer) in enumerate(
             zip(self._rows, self._trainers)
         ):
-            names = rows.state()
-            missing = [n for n in names if f"{index}_{n}" not in store]
-            if missing:
-                raise ValueError(
-                    f"The file holds no {missing[0]!r} for table {index} of "
-                    f"layer {self.name!r}, which has {len(self._rows)}: it was "
-                    "saved from another model."
-                )
-            state = {
-                name: np.asarray(store[f"{index}_{name}"]) for name in names
-            }
-            for name, value in names.items():
-                if value.dtype == tf.string:
-                    state[name] = np.asarray(state[name].tobytes(), object)
-            rows.load_state(state)
+            _keras_store.load(store, f"{index}_", rows)
             iterations = f"{index}_iterations"
             if trainer is not None and iterations in store:
                 trainer.optimizer.iterations.assign(store[iterations][()])

@@ -35,8 +35,8 @@ from typing import Any, Optional
 import keras
 import tensorflow as tf
 
+from tf_embedding import _keras_store, nn
 from tf_embedding import inputs as inputs_lib
-from tf_embedding import nn
 from tf_embedding.config import (
     FeatureConfig,
     TableConfig,
@@ -44,7 +44,6 @@ from tf_embedding.config import (
     check_inputs,
     tables_of,
 )
-from tf_embedding.keras3 import store as store_lib
 from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable
 from tf_embedding.variable import EmbeddingVariable
@@ -172,7 +171,7 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
     def save_own_variables(self, store: Any) -> None:
         """Writes the tables, slots included, to a .keras or .weights.h5 file."""
         for i, shown in enumerate(self._rows):
-            store_lib.save(store, f"{i}_", shown.rows)
+            _keras_store.save(store, f"{i}_", shown.rows)
 
     def load_own_variables(self, store: Any) -> None:
         """Replaces the tables by those of the file.
@@ -183,7 +182,7 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
         if not self.built:
             self.build(None)
         for i, shown in enumerate(self._rows):
-            store_lib.load(store, f"{i}_", shown.rows)
+            _keras_store.load(store, f"{i}_", shown.rows)
 
 
 def _optimizer(identifier: Any, table: str) -> Any:

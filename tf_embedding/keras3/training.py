@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import keras
 import tensorflow as tf
 
-from tf_embedding import rules
-from tf_embedding.keras3 import store as store_lib
+from tf_embedding import _keras_store, rules
 from tf_embedding.keras3 import updates
 from tf_embedding.keras3.variable import RowsVariable, rows_of
 from tf_embedding.variable import EmbeddingVariable
@@ -240,13 +239,13 @@ class TrainsRows(updates.KnowsRows, _Stock):  # type: ignore[misc]
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for i, accumulator in enumerate(self._row_accumulators.values()):
-            store_lib.save(store, f"row_accumulator_{i}_", accumulator)
+            _keras_store.save(store, f"row_accumulator_{i}_", accumulator)
 
     def load_own_variables(self, store: Any) -> None:
         # The stock method compares the number of entries with its variables.
         super().load_own_variables({k: store[k] for k in store.keys() if k.isdigit()})
         for i, accumulator in enumerate(self._row_accumulators.values()):
-            store_lib.load(store, f"row_accumulator_{i}_", accumulator)
+            _keras_store.load(store, f"row_accumulator_{i}_", accumulator)
 
 
 def _table(variable: Any) -> EmbeddingVariable:

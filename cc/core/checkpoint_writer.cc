@@ -1,0 +1,133 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/checkpoint_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cc/core/table_internal.h"
+
+namespace tf_embedding {
+namespace {
+
+constexpr int64_t kBlockBytes = int64_t{1} << 18;
+// Rows whose records are fetched ahead of the copy.
+constexpr uint32_t kAhead = 8;
+
+int64_t ChooseNumBlocks(int64_t bytes) {
+  int64_t blocks = 1;
+  while (blocks < kNumBuckets && blocks * kBlockBytes < bytes) blocks *= 2;
+  return blocks;
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
+                                   int64_t num_parts)
+    : table_(table),
+      part_(part),
+      num_parts_(num_parts),
+      num_blocks_(ChooseNumBlocks(table->SaveBytes())),
+      rows_(num_blocks_, -1),
+      steps_(num_blocks_, -1) {}
+
+Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
+  return CatchOutOfMemory(*table_, [&] {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (element == num_blocks_) {
+      *bytes = MakeFooter();
+      return Status();
+    }
+    const int64_t per_group =
+        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_);
+    std::string* pending = nullptr;
+    if (group_ == element / per_group) pending = &pending_[element % per_group];
+    if (pending == nullptr || pending->empty()) {
+      EncodeGroup(element / per_group);
+      pending = &pending_[element % per_group];
+    }
+    *bytes = std::move(*pending);
+    pending->clear();
+    return Status();
+  });
+}
+
+void CheckpointWriter::EncodeGroup(int64_t group) {
+  pending_.clear();
+  group_ = -1;
+  const int log2_blocks = Log2Blocks(num_blocks_);
+  const int log2_shards = table_->log2_shards_;
+  const int64_t num_blocks = int64_t{1}
+                             << std::max(0, log2_blocks - log2_shards);
+  const int64_t num_shards = int64_t{1}
+                             << std::max(0, log2_shards - log2_blocks);
+  const int64_t first_block = group * num_blocks;
+
+  ReaderLock layout_lock(&table_->layout_lock_);
+  const TableShape shape = table_->ShapeLocked();
+  std::vector<BlockBuilder> builders;
+  std::vector<int64_t> keys;
+  std::vector<bool> used;
+  for (int64_t s = group * num_shards; s < (group + 1) * num_shards; ++s) {
+    const Shard& shard = *table_->shards_[s];
+    ReaderLock shard_lock(shard.lock());
+    if (builders.empty()) {
+      // A few percent more than an even share.
+      const auto size =
+          static_cast<int64_t>(shard.index().size()) * num_shards / num_blocks;
+      for (int64_t b = first_block; b < first_block + num_blocks; ++b) {
+        BlockHeader header;
+        header.number = b;
+        header.num_blocks = num_blocks_;
+        header.dim = table_->dim_;
+        header.slot_width = shape.slot_width;
+        header.rule = shape.rule;
+        header.rows = size + size / 16 + 16;
+        builders.emplace_back(header);
+      }
+    }
+    const RowStore& rows = shard.rows();
+    const uint32_t end = rows.end();
+    keys.resize(end);
+    used.assign(end, false);
+    shard.index().ForEach([&](int64_t key, const uint32_t* row) {
+      keys[*row] = key;
+      used[*row] = true;
+    });
+    for (uint32_t row = 0; row < end; ++row) {
+      if (row + kAhead < end) TFE_PREFETCH_READ(rows.record(row + kAhead));
+      if (!used[row]) continue;
+      const int64_t block = BlockOfHash(MixKey(keys[row]), log2_blocks);
+      const RowMeta* const meta = rows.meta(row);
+      builders[block - first_block].Add(keys[row], meta->frequency,
+                                        meta->version, rows.record(row));
+    }
+  }
+  for (int64_t b = 0; b < num_blocks; ++b) {
+    rows_[first_block + b] = builders[b].rows();
+    steps_[first_block + b] = builders[b].step();
+    pending_.push_back(builders[b].Finish());
+  }
+  group_ = group;
+}
+
+std::string CheckpointWriter::MakeFooter() const {
+  CheckpointFooter footer;
+  footer.num_blocks = num_blocks_;
+  footer.part = part_;
+  footer.num_parts = num_parts_;
+  table_->DescribeTo(&footer);
+  for (int64_t b = 0; b < num_blocks_; ++b) {
+    if (rows_[b] < 0) {
+      // Blocks that this writer has not made: not known.
+      footer.rows = -1;
+      break;
+    }
+    footer.rows += rows_[b];
+    footer.step = std::max(footer.step, steps_[b]);
+  }
+  return EncodeFooter(footer);
+}
+
+}  // namespace tf_embedding

@@ -1,0 +1,66 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// CheckpointWriter: a live table as a list of elements, made one at a time.
+//
+// Elements 0..num_blocks-1 are the blocks, the last one is the footer
+// (checkpoint_format.h). An element comes into being when it is asked for, so a
+// caller that asks, writes and drops them in order holds one block, plus what
+// the shard under way has left: with S shards, about 1/S of the table, and
+// never the whole.
+//
+// Moment. The blocks of one shard, or of the shards of one block, are copied
+// under their locks as a reader: lookups go on, an update of that shard waits
+// for the copy, one of another does not. So each row is whole, vector, slots,
+// frequency and version of one moment; rows of different blocks are of
+// different moments. Rows lie in row order, which reads memory front to back.
+//
+// Thread safety: any thread may call Encode; calls wait for each other. Asked
+// for in another order, or twice, elements are made again, as of then.
+// Failure: kResourceExhausted. The table must outlive the writer.
+
+#ifndef TF_EMBEDDING_CC_CORE_CHECKPOINT_WRITER_H_
+#define TF_EMBEDDING_CC_CORE_CHECKPOINT_WRITER_H_
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cc/core/checkpoint_format.h"
+#include "cc/core/status.h"
+#include "cc/core/table.h"
+
+namespace tf_embedding {
+
+class CheckpointWriter {
+ public:
+  // The number of blocks follows from the table's size now: about a mebibyte
+  // each. part, num_parts: which part of a variable the table is.
+  CheckpointWriter(const EmbeddingTable* table, int64_t part,
+                   int64_t num_parts);
+
+  int64_t num_elements() const { return num_blocks_ + 1; }
+
+  Status Encode(int64_t element, std::string* bytes);
+
+ private:
+  // A group is what is copied at once: a shard, or the shards of one block.
+  void EncodeGroup(int64_t group);
+  std::string MakeFooter() const;
+
+  const EmbeddingTable* const table_;
+  const int64_t part_;
+  const int64_t num_parts_;
+  const int64_t num_blocks_;
+
+  std::mutex mutex_;
+  int64_t group_ = -1;                // whose blocks are in pending_
+  std::vector<std::string> pending_;  // empty once handed out
+  std::vector<int64_t> rows_;         // of each block; -1: not yet made
+  std::vector<int64_t> steps_;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_CHECKPOINT_WRITER_H_

@@ -1,0 +1,380 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Kernels of cc/ops/checkpoint_ops.cc.
+//
+// A saved table is a variant tensor, and that is how it travels inside
+// TensorFlow's own SaveV2 and RestoreV2, v1 Savers, sharding, SavedModels and
+// all: SaveV2 serialises a variant tensor element by element, asking each for
+// its bytes and writing them before it asks the next. An element that
+// SaveBlocks made is a promise, and makes its block only then. RestoreV2 reads
+// the elements back as bytes, and LoadBlocks parses them.
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cc/core/checkpoint_writer.h"
+#include "cc/kernels/resource.h"
+#include "tensorflow/core/framework/variant.h"
+#include "tensorflow/core/framework/variant_op_registry.h"
+#include "tensorflow/core/framework/variant_tensor_data.h"
+#include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
+
+namespace tf_embedding {
+namespace {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+using ::tensorflow::tstring;
+using ::tensorflow::Variant;
+
+// A save under way; keeps the table alive.
+class Save {
+ public:
+  Save(TableRef table, int64_t part, int64_t num_parts)
+      : table_(std::move(table)), writer_(table_->table(), part, num_parts) {}
+  CheckpointWriter* writer() { return &writer_; }
+
+ private:
+  const TableRef table_;
+  CheckpointWriter writer_;
+};
+
+// One element. Copies share what they stand for.
+class Block {
+ public:
+  Block() : Block(std::string()) {}
+  explicit Block(std::string bytes) : state_(std::make_shared<State>()) {
+    state_->bytes = std::move(bytes);
+  }
+  Block(std::shared_ptr<Save> save, int64_t element)
+      : state_(std::make_shared<State>()) {
+    state_->save = std::move(save);
+    state_->element = element;
+  }
+
+  Status Bytes(std::string* bytes) const {
+    if (state_->save != nullptr) {
+      return state_->save->writer()->Encode(state_->element, bytes);
+    }
+    std::lock_guard<std::mutex> lock(state_->mutex);
+    if (state_->taken) {
+      return InvalidArgument(
+          "the blocks were loaded before and are empty; read them again");
+    }
+    *bytes = state_->bytes;
+    return Status();
+  }
+
+  // The same, and leaves the element empty.
+  Status Take(std::string* bytes) const {
+    if (state_->save != nullptr) return Bytes(bytes);
+    std::lock_guard<std::mutex> lock(state_->mutex);
+    if (state_->taken) {
+      return InvalidArgument(
+          "the blocks were loaded before and are empty; read them again");
+    }
+    *bytes = std::move(state_->bytes);
+    state_->bytes.clear();
+    state_->bytes.shrink_to_fit();
+    state_->taken = true;
+    return Status();
+  }
+
+  // What variants need.
+  std::string TypeName() const { return "tf_embedding::Block"; }
+  std::string DebugString() const { return "tf_embedding block"; }
+  void Encode(tensorflow::VariantTensorData* data) const {
+    // TensorFlow takes no error here. Better no process than a checkpoint that
+    // says it is whole.
+    if (!Bytes(&data->metadata_).ok()) throw std::bad_alloc();
+  }
+  bool Decode(tensorflow::VariantTensorData data) {
+    *this = Block(std::move(data.metadata_));
+    return true;
+  }
+
+ private:
+  struct State {
+    std::shared_ptr<Save> save;
+    int64_t element = 0;
+    std::mutex mutex;
+    std::string bytes;  // where save is null
+    bool taken = false;
+  };
+  std::shared_ptr<State> state_;
+};
+
+REGISTER_UNARY_VARIANT_DECODE_FUNCTION(Block, "tf_embedding::Block");
+
+absl::Status GetBlock(const Variant& variant, int64_t index,
+                      const Block** block) {
+  *block = variant.get<Block>();
+  if (*block != nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("element ", index, " is ", variant.DebugString(),
+                   "; it must be a block that SaveBlocks made"));
+}
+
+class SaveBlocksOp : public OpKernel {
+ public:
+  explicit SaveBlocksOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("part", &part_));
+    OP_REQUIRES_OK(context, context->GetAttr("num_parts", &num_parts_));
+    OP_REQUIRES(context, part_ < num_parts_ && num_parts_ <= kMaxParts,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "part is ", part_, " and num_parts ", num_parts_,
+                    "; they must be below that, and at most ", kMaxParts)));
+  }
+  void Compute(OpKernelContext* context) override {
+    TableRef table;
+    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    const auto save =
+        std::make_shared<Save>(std::move(table), part_, num_parts_);
+    const int64_t n = save->writer()->num_elements();
+    Tensor* blocks;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &blocks));
+    auto elements = blocks->vec<Variant>();
+    for (int64_t i = 0; i < n; ++i) elements(i) = Block(save, i);
+  }
+
+ private:
+  int64_t part_, num_parts_;
+};
+
+class LoadBlocksOp : public OpKernel {
+ public:
+  explicit LoadBlocksOp(OpKernelConstruction* context) : OpKernel(context) {
+    int n;
+    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
+    OP_REQUIRES_OK(context, context->GetAttr("part", &options_.part));
+    OP_REQUIRES_OK(context, context->GetAttr("num_parts", &options_.num_parts));
+    OP_REQUIRES_OK(context, context->GetAttr("partial", &options_.partial));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("change_dim", &options_.change_dim));
+    OP_REQUIRES_OK(context, context->GetAttr("take", &take_));
+    OP_REQUIRES(context, options_.part <= options_.num_parts - n,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "part is ", options_.part, " and there are ", n,
+                    " handles; num_parts is ", options_.num_parts)));
+  }
+  void Compute(OpKernelContext* context) override {
+    const int num_tables = context->num_inputs() - 1;
+    std::vector<TableRef> tables(num_tables);
+    for (int t = 0; t < num_tables; ++t) {
+      OP_REQUIRES_OK(context, GetTable(context, t, &tables[t]));
+    }
+    std::vector<std::string> elements;
+    OP_REQUIRES_OK(context, GetElements(context->input(num_tables), &elements));
+    CheckpointParts parts = SplitParts(std::move(elements));
+    Tensor* report;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {3}, &report));
+    DeviceExecutor executor(context);
+    std::vector<PreparedRestore> prepared(num_tables);
+    RestoreOptions options = options_;
+    for (int t = 0; t < num_tables; ++t) {
+      OP_REQUIRES_OK(context, ToTensorFlow(tables[t]->table()->PrepareRestore(
+                                  &parts, /*take=*/t == num_tables - 1, options,
+                                  &executor, &prepared[t])));
+      ++options.part;
+    }
+    RestoreReport total;
+    for (int t = 0; t < num_tables; ++t) {
+      OP_REQUIRES_OK(
+          context,
+          ToTensorFlow(tables[t]->table()->CommitRestore(&prepared[t])));
+      tables[t]->set_initialized();
+      total.rows += prepared[t].report.rows;
+      total.rows_reset += prepared[t].report.rows_reset;
+      total.rows_of_others += prepared[t].report.rows_of_others;
+    }
+    if (total.rows_reset > 0) {
+      LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "
+                   << total.rows
+                   << " restored rows held slots of another rule: their "
+                      "vectors stay, their slots start anew";
+    }
+    auto out = report->vec<int64_t>();
+    out(0) = total.rows;
+    out(1) = total.rows_reset;
+    out(2) = total.rows_of_others;
+  }
+
+ private:
+  absl::Status GetElements(const Tensor& blocks,
+                           std::vector<std::string>* elements) const {
+    TF_RETURN_IF_ERROR(CheckVector(blocks, "blocks"));
+    const auto variants = blocks.vec<Variant>();
+    elements->resize(variants.size());
+    for (int64_t i = 0; i < variants.size(); ++i) {
+      const Block* block;
+      TF_RETURN_IF_ERROR(GetBlock(variants(i), i, &block));
+      std::string* const bytes = &(*elements)[i];
+      TF_RETURN_IF_ERROR(
+          ToTensorFlow(take_ ? block->Take(bytes) : block->Bytes(bytes)));
+    }
+    return absl::OkStatus();
+  }
+
+  RestoreOptions options_;
+  bool take_;
+};
+
+class JoinBlocksOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    int64_t n = 0;
+    for (int i = 0; i < context->num_inputs(); ++i) {
+      OP_REQUIRES_OK(context, CheckVector(context->input(i), "blocks"));
+      n += context->input(i).NumElements();
+    }
+    Tensor* joined;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &joined));
+    Variant* out = joined->vec<Variant>().data();
+    for (int i = 0; i < context->num_inputs(); ++i) {
+      const auto blocks = context->input(i).vec<Variant>();
+      out = std::copy_n(blocks.data(), blocks.size(), out);
+    }
+  }
+};
+
+// Puts rows into a table of no other use: all that a restore checks.
+absl::Status VerifyTable(const Tensor& blocks, Executor* executor,
+                         int64_t* rows) {
+  std::vector<std::string> elements(blocks.NumElements());
+  for (int64_t i = 0; i < blocks.NumElements(); ++i) {
+    const Block* block;
+    TF_RETURN_IF_ERROR(GetBlock(blocks.flat<Variant>()(i), i, &block));
+    TF_RETURN_IF_ERROR(ToTensorFlow(block->Take(&elements[i])));
+  }
+  CheckpointFooter footer;
+  TF_RETURN_IF_ERROR(ToTensorFlow(
+      ParseFooter(elements.empty() ? std::string() : elements.back(),
+                  "the footer", &footer)));
+  TableOptions options;
+  options.dim = static_cast<int>(std::min<int64_t>(footer.dim, kMaxDim + 1));
+  std::unique_ptr<EmbeddingTable> table;
+  TF_RETURN_IF_ERROR(ToTensorFlow(EmbeddingTable::Create(options, &table)));
+  // A Saver writes each part of a variable under a name of its own.
+  RestoreOptions restore;
+  restore.partial = true;
+  RestoreReport report;
+  TF_RETURN_IF_ERROR(ToTensorFlow(table->Restore(
+      SplitParts(std::move(elements)), restore, executor, &report)));
+  *rows = report.rows;
+  return absl::OkStatus();
+}
+
+class VerifyCheckpointOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckScalar(context->input(0), "prefix"));
+    const std::string prefix = context->input(0).scalar<tstring>()();
+    tensorflow::BundleReader reader(context->env(), prefix);
+    OP_REQUIRES_OK(context, Name(reader.status(), prefix, ""));
+    std::vector<std::string> keys;
+    for (reader.Seek(tensorflow::kHeaderEntryKey), reader.Next();
+         reader.Valid(); reader.Next()) {
+      keys.emplace_back(reader.key());
+    }
+    DeviceExecutor executor(context);
+    std::vector<std::pair<std::string, int64_t>> tables;
+    for (const std::string& key : keys) {
+      tensorflow::DataType dtype;
+      tensorflow::TensorShape shape;
+      OP_REQUIRES_OK(
+          context,
+          Name(reader.LookupDtypeAndShape(key, &dtype, &shape), prefix, key));
+      Tensor tensor(dtype, shape);
+      OP_REQUIRES_OK(context, Name(reader.Lookup(key, &tensor), prefix, key));
+      if (dtype != tensorflow::DT_VARIANT || shape.num_elements() == 0 ||
+          tensor.flat<Variant>()(0).get<Block>() == nullptr) {
+        continue;
+      }
+      tables.emplace_back(key, 0);
+      OP_REQUIRES_OK(context,
+                     Name(VerifyTable(tensor, &executor, &tables.back().second),
+                          prefix, key));
+    }
+    const auto n = static_cast<int64_t>(tables.size());
+    Tensor *names, *rows;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &names));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {n}, &rows));
+    for (int64_t i = 0; i < n; ++i) {
+      names->vec<tstring>()(i) = tables[i].first;
+      rows->vec<int64_t>()(i) = tables[i].second;
+    }
+  }
+
+ private:
+  // Says where it was; TensorFlow's own errors do not always.
+  static absl::Status Name(const absl::Status& status,
+                           const std::string& prefix, const std::string& key) {
+    if (status.ok()) return status;
+    return absl::DataLossError(
+        absl::StrCat("checkpoint ", prefix, key.empty() ? "" : ", tensor ", key,
+                     ": ", std::string(status.message())));
+  }
+};
+
+class BlockBytesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    const Tensor& blocks = context->input(0);
+    OP_REQUIRES_OK(context, CheckVector(blocks, "blocks"));
+    OP_REQUIRES_OK(context, CheckScalar(context->input(1), "index"));
+    const int64_t index = context->input(1).scalar<int64_t>()();
+    OP_REQUIRES(context, index >= 0 && index < blocks.NumElements(),
+                absl::InvalidArgumentError(
+                    absl::StrCat("index is ", index, "; it must be in [0, ",
+                                 blocks.NumElements(), ")")));
+    const Block* block;
+    OP_REQUIRES_OK(context,
+                   GetBlock(blocks.vec<Variant>()(index), index, &block));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
+    std::string bytes;
+    OP_REQUIRES_OK(context, ToTensorFlow(block->Bytes(&bytes)));
+    out->scalar<tstring>()() = bytes;
+  }
+};
+
+class BlocksFromBytesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    const Tensor& bytes = context->input(0);
+    OP_REQUIRES_OK(context, CheckVector(bytes, "bytes"));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, bytes.shape(), &out));
+    for (int64_t i = 0; i < bytes.NumElements(); ++i) {
+      out->vec<Variant>()(i) = Block(std::string(bytes.vec<tstring>()(i)));
+    }
+  }
+};
+
+#define TFE_REGISTER(name, kernel) \
+  REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+
+TFE_REGISTER("SaveBlocks", SaveBlocksOp);
+TFE_REGISTER("LoadBlocks", LoadBlocksOp);
+TFE_REGISTER("JoinBlocks", JoinBlocksOp);
+TFE_REGISTER("VerifyCheckpoint", VerifyCheckpointOp);
+TFE_REGISTER("BlockBytes", BlockBytesOp);
+TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
+
+#undef TFE_REGISTER
+
+}  // namespace
+}  // namespace tf_embedding

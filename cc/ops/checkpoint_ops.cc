@@ -1,0 +1,112 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Tables as tensors of blocks, and back. The format is in
+// docs/checkpoint_format.md.
+
+#include "cc/ops/shapes.h"
+
+namespace tf_embedding {
+namespace {
+
+REGISTER_OP("TfEmbedding>SaveBlocks")
+    .Input("handle: resource")
+    .Attr("part: int >= 0 = 0")
+    .Attr("num_parts: int >= 1 = 1")
+    .Output("blocks: variant")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+The table as a tensor that can be saved.
+
+blocks: the blocks of rows, then the footer. An element holds no rows: it makes
+its bytes, each row whole, when it is written, so a save never holds the table
+a second time.
+)");
+
+REGISTER_OP("TfEmbedding>LoadBlocks")
+    .Input("handles: N * resource")
+    .Input("blocks: variant")
+    .Attr("N: int >= 1")
+    .Attr("part: int >= 0 = 0")
+    .Attr("num_parts: int >= 1 = 1")
+    .Attr("partial: bool = false")
+    .Attr("change_dim: bool = false")
+    .Attr("take: bool = false")
+    .Output("report: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, c->num_inputs() - 1, 1));
+      c->set_output(0, c->Vector(3));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Makes the content of the tables that of the blocks, or leaves all as they are.
+
+handles: of parts part, part + 1, ... of num_parts. Each takes its keys only.
+blocks: what SaveBlocks gave, of any number of parts, one after the other.
+partial: parts may be missing; rows that the blocks lack stay.
+change_dim: vectors of another dim are cut or filled up.
+take: empties the blocks on the way, so that the rows are held once.
+report: rows loaded, rows whose slots begin anew, rows of other parts.
+)");
+
+REGISTER_OP("TfEmbedding>JoinBlocks")
+    .Input("blocks: N * variant")
+    .Attr("N: int >= 1")
+    .Output("joined: variant")
+    .SetShapeFn([](InferenceContext* c) {
+      for (int i = 0; i < c->num_inputs(); ++i) {
+        TF_RETURN_IF_ERROR(CheckRank(c, i, 1));
+      }
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(
+        "What SaveBlocks gave for each part of a variable, one after another.");
+
+REGISTER_OP("TfEmbedding>VerifyCheckpoint")
+    .Input("prefix: string")
+    .Output("names: string")
+    .Output("rows: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 0));
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      c->set_output(1, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Reads all of a checkpoint, and fails where anything of it is damaged.
+
+names, rows: the tensors that hold tables, and how many rows each has.
+)");
+
+REGISTER_OP("TfEmbedding>BlockBytes")
+    .Input("blocks: variant")
+    .Input("index: int64")
+    .Output("bytes: string")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 1));
+      TF_RETURN_IF_ERROR(CheckRank(c, 1, 0));
+      c->set_output(0, c->Scalar());
+      return absl::OkStatus();
+    })
+    .Doc("The bytes of one element of what SaveBlocks gave.");
+
+REGISTER_OP("TfEmbedding>BlocksFromBytes")
+    .Input("bytes: string")
+    .Output("blocks: variant")
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 1));
+      c->set_output(0, c->input(0));
+      return absl::OkStatus();
+    })
+    .Doc("The inverse of BlockBytes, for all elements at once.");
+
+}  // namespace
+}  // namespace tf_embedding

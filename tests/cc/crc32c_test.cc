@@ -1,0 +1,36 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/core/crc32c.h"
+
+#include <string>
+
+#include "tests/cc/random.h"
+#include "tests/cc/testing.h"
+
+namespace tf_embedding {
+namespace {
+
+// RFC 3720, appendix B.4, and the check value of the catalogues.
+TEST(KnownValues) {
+  EXPECT_EQ(Crc32c("123456789", 9), 0xE3069283u);
+  EXPECT_EQ(Crc32c(std::string(32, '\0').data(), 32), 0x8A9136AAu);
+  EXPECT_EQ(Crc32c(std::string(32, '\xFF').data(), 32), 0x62A8AB43u);
+  EXPECT_EQ(Crc32c("", 0), 0u);
+}
+
+TEST(BothWaysAgree) {
+  testing::Rng rng(1);
+  std::string bytes;
+  for (int size = 0; size < 100; ++size) {
+    for (size_t offset = 0; offset < 9 && offset <= bytes.size(); ++offset) {
+      EXPECT_EQ(Crc32c(bytes.data() + offset, bytes.size() - offset),
+                crc32c_internal::Portable(bytes.data() + offset,
+                                          bytes.size() - offset));
+    }
+    bytes.push_back(static_cast<char>(rng.Next()));
+  }
+}
+
+}  // namespace
+}  // namespace tf_embedding

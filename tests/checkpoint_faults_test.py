@@ -1,0 +1,176 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Saves that are killed or fail at any file-system call and any byte.
+
+The test runs this file as a program under tests/faults.c. Each save is done by a
+fork of it, which dies; the parent then restores what is the latest checkpoint.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import filecmp
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+KILL = -1
+RANDOM_KILLS = 200
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory) -> str:
+    library = str(tmp_path_factory.mktemp("faults") / "faults.so")
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    compiler = next(c for c in (compiler, "cc", "gcc", "clang") if shutil.which(c))
+    source = str(Path(__file__).with_name("faults.c"))
+    subprocess.run([compiler, "-O1", "-fPIC", "-shared", source, "-o", library, "-ldl"], check=True)
+    return library
+
+
+@pytest.mark.parametrize("case", ["kills", "errors"])
+def test_the_previous_checkpoint_stays(case, faults, tmp_path) -> None:
+    environment = {**os.environ, "LD_PRELOAD": faults, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(
+        [sys.executable, __file__, case, faults, str(tmp_path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.splitlines()[-1] == f"{case} done"
+
+
+class Scene:
+    """A variable with a checkpoint, and later content that a save may fail to write."""
+
+    def __init__(self, library: str, folder: str) -> None:
+        import numpy as np
+        import tensorflow as tf
+
+        import tf_embedding as te
+
+        self.np, self.tf = np, tf
+        self.library = ctypes.CDLL(library)
+        self.library.count_calls.restype = self.library.count_bytes.restype = ctypes.c_long
+        self.folder = folder
+        self.ev = te.EmbeddingVariable(8, seed=1, name="faulty")
+        keys = np.arange(6000) * 2654435761
+        self.ev.upsert(keys, np.tile(keys[:, None] % 97, [1, 8]).astype(np.float32), step=1)
+        self.manager = self.make_manager()
+        self.manager.save()
+        self.first = self.content(self.ev)
+        self.ev.upsert(keys + 1, np.ones([6000, 8], np.float32), step=2)
+        self.second = self.content(self.ev)
+        # Traced and warm, so that forks find every pool as it will be.
+        self.reader = te.EmbeddingVariable(8, seed=2, name="reader")
+        self.keep = shutil.copytree(folder, folder + "_kept")
+
+    def make_manager(self):
+        checkpoint = self.tf.train.Checkpoint(ev=self.ev)
+        if self.tf.train.latest_checkpoint(self.folder):
+            checkpoint.save_counter.assign(1)  # as after a restore
+        return self.tf.train.CheckpointManager(checkpoint, self.folder, max_to_keep=1)
+
+    def content(self, ev) -> bytes:
+        rows = ev.export()
+        order = self.np.argsort(rows.keys.numpy())
+        return b"".join(part.numpy()[order].tobytes() for part in rows)
+
+    def arm(self, calls: int = -1, size: int = -1, fault: int = KILL, call: str = "") -> None:
+        self.library.arm_faults(ctypes.c_long(calls), ctypes.c_long(size), fault, call.encode())
+
+    def reset(self) -> None:
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.keep, self.folder)
+
+    def save_in_a_fork(self, **how: int) -> bool:
+        """Whether the save ended; else it was killed."""
+        pid = os.fork()
+        if pid == 0:
+            self.arm(**how)
+            self.make_manager().save()
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            assert os.WTERMSIG(status) == signal.SIGKILL, status
+            return False
+        assert status == 0, status
+        return True
+
+    def is_as_before(self) -> bool:
+        """Whether the first checkpoint is the latest and all its files are as they were."""
+        names = os.listdir(self.keep)
+        return filecmp.cmpfiles(self.keep, self.folder, names, shallow=False)[0] == names
+
+    def check_latest(self, saved: bool) -> None:
+        latest = self.tf.train.latest_checkpoint(self.folder)
+        self.tf.train.Checkpoint(ev=self.reader).restore(latest).assert_consumed()
+        got = self.content(self.reader)
+        # Killed behind its last deed, a save may have been done.
+        assert got == self.second or (not saved and got == self.first)
+        assert (os.path.basename(latest) == "ckpt-1") == (got == self.first)
+
+
+def kills(scene: Scene) -> None:
+    scene.arm()
+    scene.make_manager().save()
+    calls, size = scene.library.count_calls(), scene.library.count_bytes()
+    assert calls > 15 and size > 2 * 6000 * 56, (calls, size)
+    killed = 0
+    points = [{"calls": n} for n in range(calls)]
+    points += [{"size": random.Random(n).randrange(size)} for n in range(RANDOM_KILLS)]
+    for point in points:
+        scene.reset()
+        saved = scene.save_in_a_fork(**point)
+        killed += not saved
+        # The same bytes restore to the same rows: some are enough.
+        if saved or killed % 20 == 0 or not scene.is_as_before():
+            scene.check_latest(saved)
+    assert killed == len(points), (killed, len(points))
+    scene.reset()
+    assert scene.save_in_a_fork()
+    scene.check_latest(True)
+
+
+def errors(scene: Scene) -> None:
+    tf = scene.tf
+    size = 6000 * 56
+    for how, kind in [
+        ({"size": size, "fault": errno.ENOSPC}, tf.errors.ResourceExhaustedError),
+        ({"size": 100, "fault": errno.EIO}, tf.errors.OpError),
+        ({"calls": 0, "fault": errno.EACCES, "call": "open"}, tf.errors.PermissionDeniedError),
+        ({"calls": 0, "fault": errno.EACCES, "call": "rename"}, tf.errors.PermissionDeniedError),
+    ]:
+        scene.reset()
+        manager = scene.make_manager()
+        scene.arm(**how)
+        try:
+            manager.save()
+        except kind as error:
+            message = str(error)
+        else:
+            raise AssertionError(f"{how} was not noticed")
+        finally:
+            scene.arm()
+        assert scene.folder in message and os.strerror(how["fault"]) in message, message
+        scene.check_latest(False)
+        assert scene.content(scene.ev) == scene.second
+        # And the next save, of the same manager, is good.
+        manager.save()
+        scene.check_latest(True)
+
+
+if __name__ == "__main__":
+    made = Scene(sys.argv[2], os.path.join(sys.argv[3], "ckpt"))
+    {"kills": kills, "errors": errors}[sys.argv[1]](made)
+    print(f"{sys.argv[1]} done")
