@@ -57,8 +57,8 @@ void ShardIndex::Grow(int64_t n) {
     // The one size where shards part ways; from there a fraction at a time
     // keeps them apart.
     if (before < 64 && wanted >= 64) {
-      wanted += static_cast<uint64_t>(static_cast<double>(wanted) * phase_ /
-                                      kGrowth);
+      wanted +=
+          static_cast<uint64_t>(static_cast<double>(wanted) * phase_ / kGrowth);
     }
     if (wanted >= (1ull << 31)) throw std::bad_alloc();
   } while (size > LimitOf(wanted));

@@ -24,8 +24,8 @@
 // full, which costs time and never a wrong answer.
 //
 // Cost. 12.8 bytes a slot. Growth is by an eighth, at load kMaxLoad, so the
-// index takes 14.9 to 16.8 bytes a key, and because shards reach their next size
-// at different moments (see phase), a table of many shards stays near the
+// index takes 14.9 to 16.8 bytes a key, and because shards reach their next
+// size at different moments (see phase), a table of many shards stays near the
 // middle. A search reads adjacent lines, on average:
 //
 //   load     key is there    key is not

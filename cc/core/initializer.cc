@@ -187,13 +187,12 @@ void Initializer::FillRows(const int64_t* keys, int n,
     case InitializerKind::kUniform: {
       const float range = b - a;
       const float most = std::nextafter(b, a);  // the sum may round up to b
-      FillFromWords(spec_.seed, keys, n, dim_, out,
-                    [a, range, most](uint32_t word) {
-                      const auto top = static_cast<int32_t>(word >> 8);
-                      return std::min(most, a + range * (static_cast<float>(
-                                                             top) *
-                                                         0x1p-24f));
-                    });
+      FillFromWords(
+          spec_.seed, keys, n, dim_, out, [a, range, most](uint32_t word) {
+            const auto top = static_cast<int32_t>(word >> 8);
+            return std::min(most,
+                            a + range * (static_cast<float>(top) * 0x1p-24f));
+          });
       return;
     }
     case InitializerKind::kNormal:

@@ -55,7 +55,8 @@ struct IsaKernels {
   int64_t (*lookup)(const TableView& table, const int64_t* keys, int64_t n,
                     float* out, int64_t* missing);
 
-  // Asks for the buckets of n hashes, so that find_rows finds them in the cache.
+  // Asks for the buckets of n hashes, so that find_rows finds them in the
+  // cache.
   void (*prefetch_buckets)(const ShardView& shard, const uint64_t* hashes,
                            int n);
 

@@ -72,8 +72,7 @@ void RowStore::Reserve(int64_t n) {
   if (n <= 0) return;
   const int64_t needed = int64_t{end_} + n;
   if (needed > kNoRow) throw std::bad_alloc();
-  if (needed > first_capacity_ &&
-      first_capacity_ < layout_.rows_per_slab()) {
+  if (needed > first_capacity_ && first_capacity_ < layout_.rows_per_slab()) {
     int64_t capacity = first_capacity_ == 0 ? kFirstRows : first_capacity_;
     while (capacity < needed && capacity < layout_.rows_per_slab()) {
       capacity *= 2;

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Shard: one part of a table, by the high bits of the hash: an index, the rows,
-// and the lock that guards both. The locks of a table's shards lie side by side,
-// apart from the shards: a lookup takes all of them, and sixteen to a cache line
-// are one line to fetch from the processor that had it last, not sixteen.
+// and the lock that guards both. The locks of a table's shards lie side by
+// side, apart from the shards: a lookup takes all of them, and sixteen to a
+// cache line are one line to fetch from the processor that had it last, not
+// sixteen.
 //
 // Invariant, whenever the lock is free: the index maps each of its keys to a
 // row number below rows.end(), no two keys to the same one, and the row numbers

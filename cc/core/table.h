@@ -42,8 +42,8 @@
 //
 // Cost, a key: Lookup touches 1.3 lines of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
-// its shard, and probes once per distinct key, whatever the rule; it touches the
-// index, the whole record, the line of its frequency and version, and the
+// its shard, and probes once per distinct key, whatever the rule; it touches
+// the index, the whole record, the line of its frequency and version, and the
 // gradient, each asked for a block of 32 keys before it is needed.
 //
 // Failure. Arguments are checked before anything changes. Memory that runs out

@@ -219,8 +219,8 @@ class EmbeddingTable::ShareUpdate {
   void InitSlots(float* record) const {
     float* slot = record + table_.dim_;
     for (int k = 0; k < table_.layout_.vector_slots; ++k) {
-      slot = std::fill_n(slot, table_.dim_,
-                         update_.rule.initial_vector_slots[k]);
+      slot =
+          std::fill_n(slot, table_.dim_, update_.rule.initial_vector_slots[k]);
     }
     std::copy_n(update_.rule.initial_scalar_slots, table_.layout_.scalar_slots,
                 slot);

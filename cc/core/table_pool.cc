@@ -116,10 +116,10 @@ bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
     }
     if (!plain || request.rows != nullptr) {
       for (int64_t b = first; b < last; ++b) {
-        PoolBag(request.pool, vectors + (splits[b] - begin) * dim_,
-                request.weights == nullptr ? nullptr
-                                           : request.weights + splits[b],
-                splits[b + 1] - splits[b], dim_, request.out + b * dim_);
+        PoolBag(
+            request.pool, vectors + (splits[b] - begin) * dim_,
+            request.weights == nullptr ? nullptr : request.weights + splits[b],
+            splits[b + 1] - splits[b], dim_, request.out + b * dim_);
       }
     }
     first = last;

@@ -226,9 +226,8 @@ class PooledGradientOp : public OpKernel {
       OP_REQUIRES_OK(context,
                      row_gradients.allocate(f, {num_keys, dim}, &row_out));
       PoolGradient(
-          specs_[f], gradients[f].flat<float>().data(),
-          bags, num_splits - 1, weight_values,
-          needs_rows ? rows[f].flat<float>().data() : nullptr,
+          specs_[f], gradients[f].flat<float>().data(), bags, num_splits - 1,
+          weight_values, needs_rows ? rows[f].flat<float>().data() : nullptr,
           static_cast<int>(dim), row_out->flat<float>().data(),
           weight_values != nullptr ? weight_out->vec<float>().data() : nullptr,
           &executor);

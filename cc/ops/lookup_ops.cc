@@ -38,10 +38,9 @@ REGISTER_OP("TfEmbedding>LookupMany")
       TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
       if (static_cast<int>(dims.size()) != n) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("dims has ", dims.size(),
-                         " values; it needs one for each of the ", n,
-                         " features"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "dims has ", dims.size(), " values; it needs one for each of the ",
+            n, " features"));
       }
       for (int f = 0; f < n; ++f) {
         ShapeHandle values;

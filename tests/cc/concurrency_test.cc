@@ -166,9 +166,9 @@ void Mix(int log2_shards, int rounds, const std::vector<Executor*>& executors) {
     PoolSpec spec;
     spec.max_norm = 1;
     std::vector<float> out(bags * kDim);
-    EXPECT_OK(testing::LookupPooled(*table, batch.keys.data(), splits.data(), bags,
-                                  nullptr, spec, out.data(), nullptr,
-                                  executor));
+    EXPECT_OK(testing::LookupPooled(*table, batch.keys.data(), splits.data(),
+                                    bags, nullptr, spec, out.data(), nullptr,
+                                    executor));
     ExpectEqualColumns(out.data(), bags, kDim);
   });
   while_training(

@@ -274,7 +274,7 @@ TEST(ClearGivesEverythingBack) {
   const RowLayout layout(8, 0, 0);
   SlabArena arena(layout.slab_bytes());
   SharedSpinLock lock;
-    Shard shard(0.3, layout, &arena, &lock);
+  Shard shard(0.3, layout, &arena, &lock);
   shard.Reserve(10000);
   for (int64_t key = 0; key < 10000; ++key) shard.Insert(MixKey(key), key);
   shard.Clear();

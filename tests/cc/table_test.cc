@@ -322,8 +322,9 @@ TEST(ReadsOfMissingKeysLeaveTheTableEmpty) {
   ExpectReads(*table, oracle, keys, &executor);
   std::vector<int64_t> splits = {0, 20000};
   std::vector<float> out(3);
-  EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 1, nullptr,
-                                PoolSpec(), out.data(), nullptr, &executor));
+  EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 1,
+                                  nullptr, PoolSpec(), out.data(), nullptr,
+                                  &executor));
   int64_t removed = -1;
   EXPECT_OK(table->Remove(keys.data(), 20000, &removed, &executor));
   EXPECT_EQ(removed, 0);
@@ -381,15 +382,15 @@ TEST(EmptyBatchesChangeNothing) {
   TableShape no_rows = before.shape;
   no_rows.size = 0;
   EXPECT_OK(table->Import(no_rows, ConstRowColumns(), false, &executor));
-  EXPECT_OK(testing::LookupPooled(*table, nullptr, nullptr, 0, nullptr, PoolSpec(),
-                                nullptr, nullptr, &executor));
+  EXPECT_OK(testing::LookupPooled(*table, nullptr, nullptr, 0, nullptr,
+                                  PoolSpec(), nullptr, nullptr, &executor));
   EXPECT_EQ(table->rule(), "");
   EXPECT_TRUE(ExportAll(*table) == before);
   // Empty bags are zeros.
   const std::vector<int64_t> splits = {0, 0, 0};
   std::vector<float> out(6, 5);
-  EXPECT_OK(testing::LookupPooled(*table, nullptr, splits.data(), 2, nullptr, PoolSpec(),
-                                out.data(), nullptr, &executor));
+  EXPECT_OK(testing::LookupPooled(*table, nullptr, splits.data(), 2, nullptr,
+                                  PoolSpec(), out.data(), nullptr, &executor));
   EXPECT_TRUE(SameBits(out, std::vector<float>(6, 0)));
 }
 
@@ -654,7 +655,8 @@ TEST(ManyTablesInOneRound) {
     splits[f] = {0};
     for (int64_t b = 0; b < bags; ++b) {
       const int64_t n = plain ? 1 : rng.Below(4);
-      for (int64_t i = 0; i < n; ++i) keys[f].push_back(universe[rng.Below(600)]);
+      for (int64_t i = 0; i < n; ++i)
+        keys[f].push_back(universe[rng.Below(600)]);
       splits[f].push_back(static_cast<int64_t>(keys[f].size()));
     }
     PoolSpec pool;
@@ -714,11 +716,11 @@ TEST(LookupPooledIsLookupThenPool) {
                   expected.data() + b * dim);
         }
         EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 300,
-                                      weights.data(), spec, out.data(), nullptr,
-                                      &executor));
+                                        weights.data(), spec, out.data(),
+                                        nullptr, &executor));
         EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 300,
-                                      weights.data(), spec, again.data(),
-                                      rows.data(), &executor));
+                                        weights.data(), spec, again.data(),
+                                        rows.data(), &executor));
         EXPECT_TRUE(SameBits(out, expected));
         EXPECT_TRUE(SameBits(again, expected));
         EXPECT_TRUE(SameBits(rows, vectors));
