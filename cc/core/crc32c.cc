@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-#if defined(__SSE4_2__)
+#if defined(__x86_64__) && defined(__SSE4_2__)
 #include <nmmintrin.h>
 #endif
 
@@ -43,7 +43,7 @@ uint32_t Portable(const char* data, size_t size) {
 }  // namespace crc32c_internal
 
 uint32_t Crc32c(const char* data, size_t size) {
-#if defined(__SSE4_2__)
+#if defined(__x86_64__) && defined(__SSE4_2__)
   uint64_t crc = ~0u;
   for (; size >= 8; size -= 8, data += 8) {
     uint64_t word;
