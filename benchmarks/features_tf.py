@@ -13,7 +13,6 @@ import tensorflow as tf
 from spec import Spec
 
 import tf_embedding as te
-from tf_embedding import inputs
 
 
 def _weights(spec: Spec) -> np.ndarray:
@@ -53,14 +52,8 @@ def pooled_static(spec: Spec) -> _Pooled:
     return _Pooled(spec, tf.Variable(values), draws.batches(spec.keys, spec.batch, spec.zipf))
 
 
-def lookup_many(variables: list[te.EmbeddingVariable], ids: list[tf.Tensor]) -> list[tf.Tensor]:
-    """The rows of ids [n] in each variable, in one op."""
-    bags = [inputs.Bags(i, tf.range(tf.size(i, out_type=tf.int64) + 1), None) for i in ids]
-    return te.nn.pooled_lookup(variables, bags, ["sum"] * len(bags))
-
-
 def lookup_each(variables: list[tf.Variable], ids: list[tf.Tensor]) -> list[tf.Tensor]:
-    """The same, one by one."""
+    """The rows of ids [n] in each variable, one by one."""
     return [tf.nn.embedding_lookup(v, i) for v, i in zip(variables, ids)]
 
 
@@ -90,7 +83,7 @@ class _Many:
 CONTESTANTS: dict[str, Callable[[Spec], object]] = {
     "pooled_table": pooled_table,
     "pooled_static": pooled_static,
-    "many_at_once": lambda spec: _Many(spec, True, lookup_many),
+    "many_at_once": lambda spec: _Many(spec, True, te.nn.embedding_lookup_many),
     "many_each": lambda spec: _Many(spec, True, lookup_each),
     "many_static": lambda spec: _Many(spec, False, lookup_each),
 }

@@ -48,6 +48,14 @@ _RATIOS = (
 )
 
 
+def _contestants(context: Context, keys: int) -> list[Contestant]:
+    """All, or those that the bars are about."""
+    if not context.bars:
+        return CONTESTANTS
+    wanted = (TABLES, STOCK, DENSE) if keys == 1_000_000 else (TABLES,)
+    return [contestant for contestant in CONTESTANTS if contestant.title in wanted]
+
+
 def run(context: Context) -> Report:
     """Adagrad, FTRL and Adam over three sizes."""
     rules = ("adagrad",) if context.quick else ("adagrad", "ftrl", "adam")
@@ -60,7 +68,7 @@ def run(context: Context) -> Report:
             context.progress(f"{spec}")
             results = compete(
                 context.workers,
-                CONTESTANTS,
+                _contestants(context, keys),
                 spec,
                 min(context.turns, 5),
                 context.seconds,
@@ -68,15 +76,20 @@ def run(context: Context) -> Report:
             )
             line = [rule, measure.count(keys), str(spec.threads)]
             for title in _NAMES:
-                result = results[title]
-                if result.rates:
+                result = results.get(title)
+                if result is None:
+                    line.append("-")
+                elif result.rates:
                     thousands = [rate / 1e3 for rate in result.rates]
                     line.append(measure.spread(measure.summarize(thousands)))
                 else:
                     line.append(f"**{result.note}**")
-            line += [tables.ratio(results[a], results[b]) for a, b in _RATIOS]
+            line += [
+                tables.ratio(results[a], results[b]) if a in results and b in results else "-"
+                for a, b in _RATIOS
+            ]
             rows.append(line)
-            csv_rows += [tables.csv_row(spec, t, results[t], results[TABLES]) for t in _NAMES]
+            csv_rows += [tables.csv_row(spec, t, r, results[TABLES]) for t, r in results.items()]
     head = ["optimizer", "ids in all", "threads", *_NAMES, *(f"{a} / {b}" for a, b in _RATIOS)]
     return Report(
         "fit",

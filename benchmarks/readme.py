@@ -47,6 +47,8 @@ def summary(results: Mapping[str, bars.Rows]) -> str:
     ):
         wanted = {k: str(v) for k, v in {**bars.BASE, "rule": "adagrad", **changes}.items()}
         lines = [r for r in results.get(name, []) if wanted.items() <= r.items()]
+        if not lines:
+            continue
         command = f"`run.py {name}`"
         rows.append([work, command, *(_cell(lines, c, 1e6) for c in columns)])
     return measure.markdown(["M rows/s", "command", *columns], rows)

@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs benchmarks and writes their tables.
 
-    python benchmarks/run.py                  # all, the figures of the README
+    python benchmarks/run.py                  # all: an hour or more
     python benchmarks/run.py lookup train     # some
-    python benchmarks/run.py --bars           # only what bars.py reads
+    python benchmarks/run.py --bars           # what the README shows, in a third of the time
     python benchmarks/run.py --quick          # small sizes: does everything work?
 
 Any Python from 3.9 will do: the contestants run in environments of their own,
 which are made in .venv/ when they are first needed. Results go to
-benchmarks/results and the README, those of --bars and --quick to
-build/bench/bars and build/bench/quick.
+benchmarks/results and the README, those of --quick to build/bench/quick.
 """
 
 from __future__ import annotations
@@ -68,9 +67,7 @@ def main() -> int:
     log = os.path.join(scratch, "workers.log")
     print(f"what the contestants print: {os.path.relpath(log)}", flush=True)
     command = " ".join(["python", "benchmarks/run.py", *sys.argv[1:]])
-    # From a run that is not whole, the README would say less than there is.
-    part = "quick" if quick else "bars" if only_bars else ""
-    folder = os.path.join(scratch, part) if part else report.RESULTS
+    folder = os.path.join(scratch, "quick") if quick else report.RESULTS
     with Workers(log) as workers:
         turns = arguments.turns or (2 if quick else 9)
         seconds = 0.02 if quick else 0.2
@@ -81,7 +78,7 @@ def main() -> int:
             report.write(done, context, command, folder)
             print(open(os.path.join(folder, name + ".md"), encoding="utf-8").read(), flush=True)
             workers.stop()  # the next starts with fresh processes
-    if not part:
+    if not quick:
         readme.write()
     print(bars.table(bars.load(folder)))
     return 0

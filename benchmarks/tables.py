@@ -73,6 +73,10 @@ def grid(work: str, context: Context) -> Iterator[Spec]:
         return
     if context.bars:
         yield base
+        yield dataclasses.replace(base, zipf=1.05)
+        if work == "train":
+            for rule in RULES[1:]:
+                yield dataclasses.replace(base, rule=rule)
         return
     rules = RULES if work == "train" else ("adagrad",)
     if context.full:
