@@ -244,7 +244,8 @@ def test_a_lookup_inside_xla_says_what_to_do():
 
 
 @pytest.mark.parametrize(
-    "name", ["__init__", "layers", "optimizers", "store", "training", "updates", "variable"]
+    "name",
+    ["__init__", "feature_layers", "layers", "optimizers", "training", "updates", "variable"],
 )
 def test_examples_of_docstrings(name):
     suffix = "" if name == "__init__" else f".{name}"

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 import tf_embedding.feature_column  # noqa: F401  (its columns can then be deserialized)
-from tf_embedding.keras2 import _keras, layers
+from tf_embedding import _keras_store
+from tf_embedding.keras2 import _keras
 from tf_embedding.variable import EmbeddingVariable
 
 __all__ = ["DenseFeatures"]
@@ -36,8 +34,7 @@ class DenseFeatures(_keras.keras.layers.DenseFeatures):  # type: ignore[misc]
         """Puts rows and weights into `store`."""
         for index, weight in enumerate(self.weights):
             if isinstance(weight, EmbeddingVariable):
-                for key, value in weight.state().items():
-                    store[f"{index}_{key}"] = layers._bytes_as_numbers(np.asarray(value))
+                _keras_store.save(store, f"{index}_", weight)
             else:
                 store[f"{index}"] = weight.numpy()
 
@@ -48,20 +45,12 @@ class DenseFeatures(_keras.keras.layers.DenseFeatures):  # type: ignore[misc]
           ValueError: The store does not hold those of this layer.
         """
         for index, weight in enumerate(self.weights):
-            rows = isinstance(weight, EmbeddingVariable)
-            names = [f"{index}_{key}" for key in weight.state()] if rows else [f"{index}"]
-            missing = [name for name in names if name not in store]
-            if missing:
+            if isinstance(weight, EmbeddingVariable):
+                _keras_store.load(store, f"{index}_", weight)
+            elif f"{index}" not in store:
                 raise ValueError(
-                    f"The file holds no {missing[0]!r} for layer {self.name!r}: it was saved from "
+                    f"The file holds no '{index}' for layer {self.name!r}: it was saved from "
                     "another model."
                 )
-            if not rows:
+            else:
                 weight.assign(store[f"{index}"])
-                continue
-            state = {}
-            for key, value in weight.state().items():
-                array = np.asarray(store[f"{index}_{key}"])
-                text = value.dtype == tf.string
-                state[key] = np.asarray(array.tobytes(), object) if text else array
-            weight.load_state(state)
