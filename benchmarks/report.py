@@ -68,7 +68,8 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     # What is measured is the code; results of benchmarks before are not.
-    changed = git("status", "--porcelain", "--", ":!benchmarks/results", ":!README.md")
+    outputs = (":!benchmarks/results", ":!README.md", ":!docs/images")
+    changed = git("status", "--porcelain", "--", *outputs)
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (" and changes" if changed else "")
 
 
@@ -77,7 +78,7 @@ def _machine() -> str:
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "?")
     with open("/proc/meminfo", encoding="utf-8") as lines:
         memory = int(next(lines).split()[1]) / 2**20
-    return f"{model}, {os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release()}"
+    return f"{model}, {os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}"
 
 
 def conditions(context: Context) -> list[str]:
