@@ -78,7 +78,8 @@ def _machine() -> str:
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "?")
     with open("/proc/meminfo", encoding="utf-8") as lines:
         memory = int(next(lines).split()[1]) / 2**20
-    return f"{model}, {os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}"
+    kernel = platform.release().split("-")[0]
+    return f"{model}, {os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {kernel}"
 
 
 def conditions(context: Context) -> list[str]:
