@@ -112,8 +112,13 @@ def verify(prefix: Any) -> dict[str, int]:
     >>> te.checkpoint.verify(path)
     {'words/table/.ATTRIBUTES/-blocks': 3}
     """
-    names, rows = ops.tf_embedding_verify_checkpoint(prefix=os.fspath(prefix))
-    return {name.decode(): int(n) for name, n in zip(names.numpy(), rows.numpy())}
+    prefix = os.fspath(prefix)
+    if tf.executing_eagerly():
+        found = [part.numpy() for part in ops.tf_embedding_verify_checkpoint(prefix=prefix)]
+    else:
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            found = session.run(ops.tf_embedding_verify_checkpoint(prefix=prefix))
+    return {name.decode(): int(n) for name, n in zip(*found)}
 
 
 def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:

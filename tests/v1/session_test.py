@@ -125,15 +125,16 @@ def test_a_checkpoint_holds_the_users_keys(tmp_path: Path) -> None:
         names = dict(tf.train.list_variables(path))
         assert names["var"] == [0, 3]
         # Whatever the number of parts, the rows come into one table.
-        (blocks,) = tf.raw_ops.RestoreV2(
-            prefix=path, tensor_names=["var-blocks"], shape_and_slices=[""], dtypes=[tf.variant]
-        )
-        whole = te.EmbeddingVariable(3, name="whole")
-        whole.table.load_blocks(blocks)
-        rows = whole.export()
-        found = dict(zip(rows.keys.numpy().tolist(), rows.values.numpy().tolist()))
+        with session() as run:
+            (blocks,) = tf.raw_ops.RestoreV2(
+                prefix=path, tensor_names=["var-blocks"], shape_and_slices=[""], dtypes=[tf.variant]
+            )
+            whole = te.EmbeddingVariable(3, name="whole")
+            run.run(whole.table.load_blocks(blocks))
+            rows = run.run(whole.export())
+        found = dict(zip(rows.keys.tolist(), rows.values.tolist()))
         assert found == dict(zip(IDS, values.tolist()))
-        assert rows.version.numpy().tolist() == [9] * len(IDS)
+        assert rows.version.tolist() == [9] * len(IDS)
 
 
 @pytest.mark.parametrize("what", ["global_variables", "trainable_variables", "list", "dict"])
