@@ -21,6 +21,13 @@ int64_t ChooseNumBlocks(int64_t bytes) {
   return blocks;
 }
 
+// Of what a table has. It keeps its filter's kind for life.
+std::vector<std::string> KindsOf(AdmissionKind kind) {
+  if (kind == AdmissionKind::kCounter) return {kRowsKind, kCandidatesKind};
+  if (kind == AdmissionKind::kBloom) return {kRowsKind, kBloomKind};
+  return {kRowsKind};
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
@@ -29,18 +36,19 @@ CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
       part_(part),
       num_parts_(num_parts),
       num_blocks_(ChooseNumBlocks(table->SaveBytes())),
+      kinds_(KindsOf(table->admission_kind())),
       rows_(num_blocks_, -1),
       steps_(num_blocks_, -1) {}
 
 Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
   return CatchOutOfMemory(*table_, [&] {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (element == num_blocks_) {
+    if (element == num_elements() - 1) {
       *bytes = MakeFooter();
       return Status();
     }
     const int64_t per_group =
-        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_);
+        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_) * num_kinds();
     std::string* pending = nullptr;
     if (group_ == element / per_group) pending = &pending_[element % per_group];
     if (pending == nullptr || pending->empty()) {
@@ -85,8 +93,19 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
         header.rule = shape.rule;
         header.rows = size + size / 16 + 16;
         builders.emplace_back(header);
+        if (num_kinds() == 1) continue;
+        BlockHeader other;
+        other.number = b;
+        other.num_blocks = num_blocks_;
+        other.kind = kinds_[1];
+        other.other_record_bytes =
+            other.kind == kBloomKind ? table_->admission_->bloom().counter_bytes
+                                     : kCandidateBytes;
+        builders.emplace_back(other);
       }
     }
+    if (num_kinds() > 1)
+      AddAdmission(static_cast<int>(s), first_block, &builders);
     const RowStore& rows = shard.rows();
     const uint32_t end = rows.end();
     keys.resize(end);
@@ -100,16 +119,43 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
       if (!used[row]) continue;
       const int64_t block = BlockOfHash(MixKey(keys[row]), log2_blocks);
       const RowMeta* const meta = rows.meta(row);
-      builders[block - first_block].Add(keys[row], meta->frequency,
-                                        meta->version, rows.record(row));
+      builders[(block - first_block) * num_kinds()].Add(
+          keys[row], meta->frequency, meta->version, rows.record(row));
     }
   }
   for (int64_t b = 0; b < num_blocks; ++b) {
-    rows_[first_block + b] = builders[b].rows();
-    steps_[first_block + b] = builders[b].step();
-    pending_.push_back(builders[b].Finish());
+    const BlockBuilder& of_rows = builders[b * num_kinds()];
+    rows_[first_block + b] = of_rows.rows();
+    steps_[first_block + b] = of_rows.step();
   }
+  for (BlockBuilder& builder : builders) pending_.push_back(builder.Finish());
   group_ = group;
+}
+
+void CheckpointWriter::AddAdmission(int shard, int64_t first_block,
+                                    std::vector<BlockBuilder>* builders) const {
+  const Admission& admission = *table_->admission_;
+  const int log2_blocks = Log2Blocks(num_blocks_);
+  const int64_t num_blocks =
+      static_cast<int64_t>(builders->size()) / num_kinds();
+  if (kinds_[1] == kCandidatesKind) {
+    admission.ForEachCandidate(shard, [&](int64_t key, int64_t count) {
+      const int64_t block = BlockOfHash(MixKey(key), log2_blocks) - first_block;
+      const int64_t record[2] = {key, count};
+      (*builders)[block * num_kinds() + 1].AddRecords(record, 1);
+    });
+    return;
+  }
+  const BloomShape& bloom = admission.bloom();
+  const int64_t begin = bloom.Offset(shard, table_->log2_shards_);
+  const int64_t end = bloom.Offset(shard + 1, table_->log2_shards_);
+  for (int64_t b = 0; b < num_blocks; ++b) {
+    const int64_t block = first_block + b;
+    const int64_t from = std::max(begin, bloom.Offset(block, log2_blocks));
+    const int64_t to = std::min(end, bloom.Offset(block + 1, log2_blocks));
+    (*builders)[b * num_kinds() + 1].AddRecords(
+        admission.counters() + from, (to - from) / bloom.counter_bytes);
+  }
 }
 
 std::string CheckpointWriter::MakeFooter() const {
@@ -117,6 +163,7 @@ std::string CheckpointWriter::MakeFooter() const {
   footer.num_blocks = num_blocks_;
   footer.part = part_;
   footer.num_parts = num_parts_;
+  footer.kinds = kinds_;
   table_->DescribeTo(&footer);
   for (int64_t b = 0; b < num_blocks_; ++b) {
     if (rows_[b] < 0) {

@@ -59,6 +59,13 @@ void FreePages(void* pages, int64_t bytes) {
   }
 }
 
+void ZeroPages(void* pages, int64_t bytes) {
+  if (bytes < kMapFrom ||
+      madvise(pages, RoundUp(bytes, kPage), MADV_DONTNEED) != 0) {
+    std::memset(pages, 0, bytes);
+  }
+}
+
 SlabArena::SlabArena(int64_t block_bytes)
     : block_bytes_(RoundUp(block_bytes, kPage)) {}
 

@@ -28,6 +28,8 @@ namespace tf_embedding {
 void* AllocatePages(int64_t bytes);
 // bytes as it was allocated; a null pointer is fine.
 void FreePages(void* pages, int64_t bytes);
+// Zero again; large ones give their memory back to the system.
+void ZeroPages(void* pages, int64_t bytes);
 
 class SlabArena {
  public:

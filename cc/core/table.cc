@@ -64,8 +64,12 @@ Status EmbeddingTable::Create(TableOptions options,
     std::shared_ptr<const Initializer> initializer;
     TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
                                             options.dim, &initializer));
+    std::unique_ptr<Admission> admission;
+    TFE_RETURN_IF_ERROR(
+        Admission::Create(options.admission, options.log2_shards, &admission));
     table->reset(new EmbeddingTable(options.dim, options.log2_shards,
-                                    std::move(initializer)));
+                                    std::move(initializer),
+                                    std::move(admission)));
   } catch (const std::bad_alloc&) {
     return OutOfMemory(options.dim, 0);
   }
@@ -73,12 +77,14 @@ Status EmbeddingTable::Create(TableOptions options,
 }
 
 EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
-                               std::shared_ptr<const Initializer> initializer)
+                               std::shared_ptr<const Initializer> initializer,
+                               std::unique_ptr<Admission> admission)
     : dim_(dim),
       log2_shards_(log2_shards),
       layout_(dim, 0, 0),
       arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
       initializer_(std::move(initializer)),
+      admission_(std::move(admission)),
       shard_locks_(new SharedSpinLock[1 << log2_shards]) {
   const int num_shards = 1 << log2_shards;
   views_.resize(num_shards);
@@ -108,10 +114,17 @@ TableStats EmbeddingTable::stats() const {
   TableStats stats;
   const int64_t row_bytes =
       layout_.stride + static_cast<int64_t>(sizeof(RowMeta));
-  for (const auto& shard : shards_) {
+  for (int s = 0; s < static_cast<int>(shards_.size()); ++s) {
+    const auto& shard = shards_[s];
     ReaderLock shard_lock(shard->lock());
     const auto size = static_cast<int64_t>(shard->index().size());
     stats.size += size;
+    if (admission_ != nullptr) {
+      stats.candidates += admission_->num_candidates(s);
+      stats.admission_bytes += admission_->candidate_bytes(s);
+      stats.admitted += admission_->admitted(s);
+      stats.refused += admission_->refused(s);
+    }
     stats.index_bytes += shard->index().bytes();
     stats.row_bytes += shard->rows().bytes();
     stats.row_used_bytes += size * row_bytes;
@@ -119,6 +132,7 @@ TableStats EmbeddingTable::stats() const {
   stats.fixed_bytes = static_cast<int64_t>(
       sizeof(*this) + shards_.size() * (sizeof(Shard) + sizeof(ShardView)) +
       initializer_->spec().matrix.size() * sizeof(float));
+  if (admission_ != nullptr) stats.admission_bytes += admission_->fixed_bytes();
   return stats;
 }
 
@@ -130,6 +144,11 @@ std::string EmbeddingTable::rule() const {
 std::shared_ptr<const Initializer> EmbeddingTable::initializer() const {
   ReaderLock lock(&layout_lock_);
   return initializer_;
+}
+
+AdmissionKind EmbeddingTable::admission_kind() const {
+  ReaderLock lock(&layout_lock_);
+  return admission_ == nullptr ? AdmissionKind::kAll : admission_->spec().kind;
 }
 
 void EmbeddingTable::set_initializer(
@@ -163,6 +182,14 @@ void EmbeddingTable::InitSlots(float* record) const {
   std::copy_n(initial_scalar_slots_, layout_.scalar_slots, slot);
 }
 
+void EmbeddingTable::FillAbsent(int64_t key, float* out) const {
+  if (admission_ != nullptr && admission_->spec().no_permission) {
+    std::fill_n(out, dim_, *admission_->spec().no_permission);
+  } else {
+    initializer_->Fill(key, out);
+  }
+}
+
 void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
                                  float* out) const {
   int64_t missing[kLookupChunk];
@@ -181,7 +208,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
   }
   for (int64_t m = 0; m < num_missing; ++m) {
     const int64_t i = missing[m];
-    initializer_->Fill(keys[i], out + i * dim_);
+    FillAbsent(keys[i], out + i * dim_);
   }
 }
 
@@ -226,7 +253,7 @@ Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
             if (found) {
               record = shard.rows().record(row);
             } else if (out.values != nullptr || out.slots != nullptr) {
-              initializer_->Fill(keys[i], absent);
+              FillAbsent(keys[i], absent);
               InitSlots(absent);
             }
             if (out.keys != nullptr) out.keys[i] = keys[i];
@@ -238,7 +265,13 @@ Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
               std::copy_n(record + dim_, width, out.slots + i * width);
             }
             if (out.frequency != nullptr) {
-              out.frequency[i] = found ? shard.rows().meta(row)->frequency : 0;
+              out.frequency[i] = 0;
+              if (found) {
+                out.frequency[i] = shard.rows().meta(row)->frequency;
+              } else if (admission_ != nullptr) {
+                out.frequency[i] =
+                    admission_->Count(ShardOf(hash), hash, keys[i]);
+              }
             }
             if (out.version != nullptr) {
               out.version[i] =
@@ -336,6 +369,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             if (row == kNoRow) {
               shard->Reserve(1);
               row = shard->Insert(hash, key);
+              ForgetCandidate(hash, key);
               InitSlots(shard->rows().record(row));
               shard->rows().meta(row)->frequency = 0;
             }
@@ -413,6 +447,9 @@ Status EmbeddingTable::Import(const TableShape& shape,
         rows.keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
           ImportShare(rows, share, same_rule, shard);
+          for (int64_t p = 0; p < share.count; ++p) {
+            ForgetCandidate(MixKey(share.keys[p]), share.keys[p]);
+          }
         });
   });
 }
@@ -444,6 +481,7 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   if (out_of_memory.load()) throw std::bad_alloc();
   WriterLock lock(&layout_lock_);
   SwapContent(&content);
+  if (admission_ != nullptr) admission_->Clear();
   return Status();
 }
 
@@ -490,7 +528,9 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
           } tally{&total};
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
-            if (shard->Remove(MixKey(key), key)) ++tally.here;
+            const uint64_t hash = MixKey(key);
+            ForgetCandidate(hash, key);
+            if (shard->Remove(hash, key)) ++tally.here;
           }
           shard->Compact(layout_);
         });
@@ -504,6 +544,7 @@ void EmbeddingTable::ClearLocked() {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();
   }
+  if (admission_ != nullptr) admission_->Clear();
 }
 
 void EmbeddingTable::Clear() {

@@ -10,6 +10,7 @@
 //       ShardIndex                   key -> row number, 5 to a cache line
 //       RowStore                     row number -> [vector | slots], meta
 //     Initializer                    (seed, key, column) -> value
+//     Admission                      which keys earn a row; null: all do
 //     RowLayout, rule                which optimizer's slots the rows hold
 //
 // A row is a key's vector of dim floats, the slots of the optimizer rule that
@@ -20,7 +21,9 @@
 // that concerned.
 //
 // Semantics. Reading never changes the table: Lookup of a key without a row
-// gives the vector that it would be born with. Apply gives birth to rows. The
+// gives the vector that it would be born with. Apply gives birth to rows, where
+// a filter (admission.h) admits the key; else it drops the gradient, and Lookup
+// gives what the filter has for such keys, if anything. The
 // gradients of a key that is several times in a batch are summed in position
 // order and applied once. What a batch does is a function of its content
 // alone: not of threads, executor or number of shards.
@@ -58,6 +61,7 @@
 #include <string>
 #include <vector>
 
+#include "cc/core/admission.h"
 #include "cc/core/batch.h"
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
@@ -79,6 +83,7 @@ struct TableOptions {
   // Many more shards than threads, so that they rarely meet, and each small
   // enough that its growth is not felt.
   int log2_shards = 7;
+  AdmissionSpec admission;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -113,9 +118,15 @@ struct TableShape {
 struct TableStats {
   int64_t size = 0;
   int64_t index_bytes = 0;
-  int64_t row_bytes = 0;       // records and metas, used or not
-  int64_t row_used_bytes = 0;  // those of rows with a key
-  int64_t fixed_bytes = 0;     // shards, initializer matrix
+  int64_t row_bytes = 0;        // records and metas, used or not
+  int64_t row_used_bytes = 0;   // those of rows with a key
+  int64_t fixed_bytes = 0;      // shards, initializer matrix
+  int64_t candidates = 0;       // keys without a row that a filter counts
+  int64_t admission_bytes = 0;  // candidates, counters
+  // Since the table was made: keys that a filter gave a row, and occurrences
+  // whose gradient it dropped.
+  int64_t admitted = 0;
+  int64_t refused = 0;
 };
 
 // A saved variable: the elements of each part, blocks and footer
@@ -137,8 +148,11 @@ struct RestoreReport {
   int64_t rows = 0;
   int64_t rows_reset = 0;      // slots of another rule, begun anew
   int64_t rows_of_others = 0;  // of other parts
+  // The checkpoint has counts of a filter, which is not the table's.
+  bool counts_dropped = false;
 };
 
+struct BlockHeader;
 struct CheckpointFooter;
 struct TableContent;
 
@@ -150,6 +164,7 @@ struct PreparedRestore {
 
   std::unique_ptr<TableContent> content;
   std::shared_ptr<const Initializer> initializer;
+  std::unique_ptr<Admission> admission;  // its counts
   bool keep_other_rows = false;
   RestoreReport report;
 };
@@ -182,6 +197,8 @@ class EmbeddingTable {
   // The rule whose slots the rows hold; empty before the first.
   std::string rule() const;
   std::shared_ptr<const Initializer> initializer() const;
+  // Which keys earn a row; the same for life.
+  AdmissionKind admission_kind() const;
   // What unknown keys read and new rows start with, from now on.
   void set_initializer(std::shared_ptr<const Initializer> initializer);
 
@@ -196,7 +213,8 @@ class EmbeddingTable {
 
   // The rows of given keys. allocate is called once with the shape (size: n)
   // and returns where to write; the rows of absent keys are: initial vector,
-  // initial slots, frequency 0, version -1, found false.
+  // initial slots, frequency 0 or what the filter has counted of them, version
+  // -1, found false.
   using Allocate = std::function<Status(const TableShape&, RowColumns*)>;
   Status Find(const int64_t* keys, int64_t n, const Allocate& allocate,
               Executor* executor) const;
@@ -222,7 +240,8 @@ class EmbeddingTable {
                 int64_t step, Executor* executor);
 
   // Sets whole rows. replace: the content becomes exactly this. Without it the
-  // rule must be that of the table, or the table without rows.
+  // rule must be that of the table, or the table without rows. With it all
+  // counts of the filter are forgotten.
   Status Import(const TableShape& shape, const ConstRowColumns& rows,
                 bool replace, Executor* executor);
 
@@ -247,7 +266,8 @@ class EmbeddingTable {
   friend class CheckpointWriter;
 
   EmbeddingTable(int dim, int log2_shards,
-                 std::shared_ptr<const Initializer> initializer);
+                 std::shared_ptr<const Initializer> initializer,
+                 std::unique_ptr<Admission> admission);
 
   // Calls body(shard, share, scratch) for every shard that has keys, with the
   // shard's lock held by a writer. A thread makes one Scratch for all of its
@@ -260,6 +280,16 @@ class EmbeddingTable {
   struct Update;
   class ShareUpdate;
 
+  // What a key without a row reads.
+  void FillAbsent(int64_t key, float* out) const;
+  int ShardOf(uint64_t hash) const {
+    return static_cast<int>(ShardOfHash(hash, log2_shards_));
+  }
+  // A key that gets a row by another way than training, or is removed, is no
+  // candidate any more. With the shard's lock.
+  void ForgetCandidate(uint64_t hash, int64_t key) const {
+    if (admission_ != nullptr) admission_->Forget(ShardOf(hash), hash, key);
+  }
   // Of a checkpoint's records, about.
   int64_t SaveBytes() const;
   // All but the numbers of blocks, parts and rows.
@@ -270,14 +300,25 @@ class EmbeddingTable {
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
   struct Restoring;
-  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number) const;
+  // kind: which of the footer's.
+  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number,
+                      size_t kind) const;
+  Status RestoreRows(Restoring* restoring, size_t part,
+                     const BlockHeader& header, const char* records,
+                     const std::string& what) const;
+  Status RestoreCandidates(Restoring* restoring, size_t part,
+                           const BlockHeader& header, const char* records,
+                           const std::string& what) const;
+  Status RestoreBloom(Restoring* restoring, size_t part,
+                      const BlockHeader& header, const char* records,
+                      const std::string& what) const;
   Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;
 
   // The methods below need layout_lock_ as stated.
-  void SwapContent(TableContent* content);          // writer
-  void KeepOtherRows(TableContent* content) const;  // writer
+  void SwapContent(TableContent* content);              // writer
+  void KeepOtherRows(PreparedRestore* prepared) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
   void ClearLocked();          // writer
@@ -302,6 +343,7 @@ class EmbeddingTable {
   float initial_scalar_slots_[kMaxScalarSlots] = {};
   std::unique_ptr<SlabArena> arena_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
+  std::unique_ptr<Admission> admission_;  // null: every key earns a row
 
   const std::unique_ptr<SharedSpinLock[]> shard_locks_;
   std::vector<std::unique_ptr<Shard>> shards_;

@@ -53,13 +53,22 @@ void EmbeddingTable::SwapContent(TableContent* content) {
 
 int64_t EmbeddingTable::SaveBytes() const {
   ReaderLock lock(&layout_lock_);
-  return SizeLocked() * (24 + 4 * layout_.width());
+  int64_t bytes = SizeLocked() * (24 + 4 * layout_.width());
+  if (admission_ != nullptr) {
+    bytes += admission_->bloom().bytes();
+    for (int s = 0; s < static_cast<int>(shards_.size()); ++s) {
+      ReaderLock shard_lock(shards_[s]->lock());
+      bytes += admission_->num_candidates(s) * kCandidateBytes;
+    }
+  }
+  return bytes;
 }
 
 void EmbeddingTable::DescribeTo(CheckpointFooter* footer) const {
   ReaderLock lock(&layout_lock_);
   footer->dim = dim_;
   footer->initializer = initializer_->spec();
+  if (admission_ != nullptr) footer->bloom = admission_->bloom();
   if (rule_ == nullptr) return;
   footer->rule = rule_->name;
   footer->vector_slots = rule_->vector_slots;
@@ -75,9 +84,11 @@ std::string PartName(const CheckpointFooter& footer) {
          std::to_string(footer.num_parts);
 }
 
-std::string BlockName(int64_t number, const CheckpointFooter& footer) {
+std::string BlockName(int64_t number, const std::string& kind,
+                      const CheckpointFooter& footer) {
   std::string name = "block " + std::to_string(number) + " of " +
                      std::to_string(footer.num_blocks);
+  if (kind != kRowsKind) name += " of " + kind;
   if (footer.num_parts > 1) name += " of " + PartName(footer);
   return name;
 }
@@ -95,10 +106,18 @@ Status ParseFooters(const CheckpointParts& parts,
     footers->emplace_back();
     TFE_RETURN_IF_ERROR(ParseFooter(part.empty() ? std::string() : part.back(),
                                     what, &footers->back()));
+    const CheckpointFooter& footer = footers->back();
     const auto num_blocks = static_cast<int64_t>(part.size()) - 1;
-    if (footers->back().num_blocks != num_blocks) {
-      return DataLoss(PartName(footers->back()), " has ", num_blocks,
-                      " blocks; its footer says ", footers->back().num_blocks);
+    if (footer.num_elements() - 1 != num_blocks) {
+      return DataLoss(PartName(footer), " has ", num_blocks,
+                      " blocks; its footer says ", footer.num_elements() - 1);
+    }
+    for (const std::string& kind : footer.kinds) {
+      if (kind != kRowsKind && kind != kCandidatesKind && kind != kBloomKind) {
+        return InvalidArgument(PartName(footer), " has blocks of \"", kind,
+                               "\", which this release does not know; use one "
+                               "as new as that which wrote it");
+      }
     }
   }
   return Status();
@@ -177,6 +196,20 @@ Status FindCheckpointRule(const CheckpointFooter& footer,
   return Status();
 }
 
+// Whether the counts in blocks of a kind are of use to a table's filter. Those
+// of a Bloom filter say nothing of any other cut into parts.
+bool TakesCounts(const Admission* admission, const std::string& kind,
+                 const CheckpointFooter& footer,
+                 const RestoreOptions& options) {
+  if (admission == nullptr) return false;
+  if (kind == kCandidatesKind) {
+    return admission->spec().kind == AdmissionKind::kCounter;
+  }
+  return admission->spec().kind == AdmissionKind::kBloom &&
+         admission->bloom() == footer.bloom &&
+         footer.num_parts == options.num_parts && footer.part == options.part;
+}
+
 // What a row's record becomes.
 struct RowReader {
   const TableContent* content;
@@ -215,6 +248,7 @@ struct EmbeddingTable::Restoring {
   const RestoreOptions& options;
   const Initializer* initializer;
   TableContent* content;
+  Admission* admission;
   std::atomic<int64_t> rows{0};
   std::atomic<int64_t> rows_reset{0};
   std::atomic<int64_t> rows_of_others{0};
@@ -229,26 +263,98 @@ struct EmbeddingTable::Restoring {
         options(how),
         initializer(into->initializer.get()),
         content(into->content.get()),
+        admission(into->admission.get()),
         rows_read(of_parts.size()) {}
 };
 
 Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
-                                    int64_t number) const {
+                                    int64_t number, size_t kind) const {
   const CheckpointFooter& footer = restoring->footers[part];
+  const size_t element = number * footer.kinds.size() + kind;
   std::string taken;
-  if (restoring->take) taken = std::move((*restoring->parts)[part][number]);
+  if (restoring->take) taken = std::move((*restoring->parts)[part][element]);
   const std::string& bytes =
-      restoring->take ? taken : (*restoring->parts)[part][number];
-  const std::string what = BlockName(number, footer);
+      restoring->take ? taken : (*restoring->parts)[part][element];
+  const std::string what = BlockName(number, footer.kinds[kind], footer);
   BlockHeader header;
   const char* records;
   TFE_RETURN_IF_ERROR(ParseBlock(bytes, what, &header, &records));
   if (header.number != number || header.num_blocks != footer.num_blocks ||
-      header.dim != footer.dim) {
+      header.kind != footer.kinds[kind] ||
+      (header.kind == kRowsKind && header.dim != footer.dim)) {
     return DataLoss(what, " belongs to another checkpoint: it says block ",
-                    header.number, " of ", header.num_blocks, ", dim ",
-                    header.dim);
+                    header.number, " of ", header.num_blocks, " of ",
+                    header.kind, ", dim ", header.dim);
   }
+  if (header.kind == kCandidatesKind) {
+    return RestoreCandidates(restoring, part, header, records, what);
+  }
+  if (header.kind == kBloomKind) {
+    return RestoreBloom(restoring, part, header, records, what);
+  }
+  return RestoreRows(restoring, part, header, records, what);
+}
+
+Status EmbeddingTable::RestoreCandidates(Restoring* restoring, size_t part,
+                                         const BlockHeader& header,
+                                         const char* records,
+                                         const std::string& what) const {
+  if (header.record_bytes() != kCandidateBytes) {
+    return DataLoss(what, " is damaged: its record size cannot be");
+  }
+  const RestoreOptions& options = restoring->options;
+  const bool take = TakesCounts(restoring->admission, header.kind,
+                                restoring->footers[part], options);
+  const int log2_blocks = Log2Blocks(header.num_blocks);
+  for (int64_t i = 0; i < header.rows; ++i) {
+    int64_t record[2];
+    std::memcpy(record, records + i * kCandidateBytes, sizeof(record));
+    const auto [key, count] = record;
+    const uint64_t hash = MixKey(key);
+    if (BlockOfHash(hash, log2_blocks) != header.number) {
+      return DataLoss(what, " is damaged: key ", key, " is not of its buckets");
+    }
+    if (count < 1 || count > kMaxUint32) {
+      return DataLoss(what, " is damaged: key ", key, " has count ", count);
+    }
+    if (!take || PartOfHash(hash, options.num_parts) != options.part) continue;
+    const int shard = ShardOf(hash);
+    const ShardIndex& rows = restoring->content->shards[shard]->index();
+    if (rows.FindRow(hash, key) != kNoRow ||
+        !restoring->admission->AddCandidate(shard, hash, key,
+                                            static_cast<uint32_t>(count))) {
+      return DataLoss(what, " is damaged: key ", key, " comes twice");
+    }
+  }
+  return Status();
+}
+
+Status EmbeddingTable::RestoreBloom(Restoring* restoring, size_t part,
+                                    const BlockHeader& header,
+                                    const char* records,
+                                    const std::string& what) const {
+  const CheckpointFooter& footer = restoring->footers[part];
+  const int log2_blocks = Log2Blocks(header.num_blocks);
+  const int64_t begin = footer.bloom.Offset(header.number, log2_blocks);
+  const int64_t bytes =
+      footer.bloom.Offset(header.number + 1, log2_blocks) - begin;
+  if (header.record_bytes() != footer.bloom.counter_bytes ||
+      header.rows * header.record_bytes() != bytes) {
+    return DataLoss(what, " is damaged: it has ", header.rows, " counters of ",
+                    header.record_bytes(), " bytes; its footer says ", bytes,
+                    " bytes of ", footer.bloom.counter_bytes);
+  }
+  if (TakesCounts(restoring->admission, header.kind, footer,
+                  restoring->options)) {
+    std::memcpy(restoring->admission->counters() + begin, records, bytes);
+  }
+  return Status();
+}
+
+Status EmbeddingTable::RestoreRows(Restoring* restoring, size_t part,
+                                   const BlockHeader& header,
+                                   const char* records,
+                                   const std::string& what) const {
   TableContent* const content = restoring->content;
   RowReader reader{content, restoring->initializer, header.dim,
                    header.slot_width, false};
@@ -270,7 +376,7 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
     const RecordView view(records + i * header.record_bytes());
     const int64_t key = view.key();
     const uint64_t hash = MixKey(key);
-    if (BlockOfHash(hash, log2_blocks) != number) {
+    if (BlockOfHash(hash, log2_blocks) != header.number) {
       return DataLoss(what, " is damaged: key ", key, " is not of its buckets");
     }
     if (PartOfHash(hash, options.num_parts) != options.part) {
@@ -360,6 +466,13 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
     initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
     prepared->content = std::make_unique<TableContent>(
         dim_, log2_shards_, rule, initial_slots.data(), shard_locks_.get());
+    {
+      ReaderLock lock(&layout_lock_);
+      if (admission_ != nullptr) {
+        TFE_RETURN_IF_ERROR(Admission::Create(admission_->spec(), log2_shards_,
+                                              &prepared->admission));
+      }
+    }
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.
@@ -392,6 +505,13 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
     prepared->report.rows = restoring.rows;
     prepared->report.rows_reset = restoring.rows_reset;
     prepared->report.rows_of_others = restoring.rows_of_others;
+    for (const CheckpointFooter& footer : footers) {
+      for (const std::string& kind : footer.kinds) {
+        prepared->report.counts_dropped |=
+            kind != kRowsKind && !HoldsOthersOnly(footer, options) &&
+            !TakesCounts(prepared->admission.get(), kind, footer, options);
+      }
+    }
     return Status();
   });
 }
@@ -399,8 +519,10 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
 Status EmbeddingTable::CommitRestore(PreparedRestore* prepared) {
   return CatchOutOfMemory(*this, [&] {
     WriterLock lock(&layout_lock_);
-    if (prepared->keep_other_rows) KeepOtherRows(prepared->content.get());
+    if (prepared->keep_other_rows) KeepOtherRows(prepared);
     SwapContent(prepared->content.get());
+    if (admission_ != nullptr) prepared->admission->TakeTallies(*admission_);
+    admission_.swap(prepared->admission);
     initializer_ = prepared->initializer;
     return Status();
   });
@@ -419,8 +541,13 @@ void EmbeddingTable::ReserveForRange(Restoring* restoring, int64_t task,
     // Never more than the bytes can hold.
     int64_t bytes = 0;
     const int shift = Log2Blocks(footer.num_blocks) - log2_tasks;
-    for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
-      bytes += static_cast<int64_t>((*restoring->parts)[p][b].size());
+    const auto kinds = static_cast<int64_t>(footer.kinds.size());
+    for (int64_t k = 0; k < kinds; ++k) {
+      if (footer.kinds[k] != kRowsKind) continue;
+      for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
+        bytes +=
+            static_cast<int64_t>((*restoring->parts)[p][b * kinds + k].size());
+      }
     }
     rows += bytes / (24 + 4 * (footer.dim + footer.slot_width())) /
             (footer.num_parts == options.num_parts ? 1 : options.num_parts);
@@ -445,14 +572,18 @@ Status EmbeddingTable::RestoreRange(Restoring* restoring, int64_t task,
       const int64_t begin = task << shift;
       const int64_t end = (task + 1) << shift;
       for (int64_t number = begin; number < end; ++number) {
-        TFE_RETURN_IF_ERROR(RestoreBlock(restoring, p, number));
+        for (size_t k = 0; k < restoring->footers[p].kinds.size(); ++k) {
+          TFE_RETURN_IF_ERROR(RestoreBlock(restoring, p, number, k));
+        }
       }
     }
     return Status();
   });
 }
 
-void EmbeddingTable::KeepOtherRows(TableContent* content) const {
+void EmbeddingTable::KeepOtherRows(PreparedRestore* prepared) const {
+  TableContent* const content = prepared->content.get();
+  Admission* const admission = prepared->admission.get();
   const bool same_rule = content->rule == rule_;
   for (size_t s = 0; s < shards_.size(); ++s) {
     const Shard& old = *shards_[s];
@@ -462,13 +593,25 @@ void EmbeddingTable::KeepOtherRows(TableContent* content) const {
       if (fresh->index().FindRow(hash, key) != kNoRow) return;
       fresh->Reserve(1);
       const uint32_t row = fresh->Insert(hash, key);
+      if (admission != nullptr) {
+        admission->Forget(static_cast<int>(s), hash, key);
+      }
       float* const record = fresh->rows().record(row);
       std::copy_n(old.rows().record(*from), same_rule ? layout_.width() : dim_,
                   record);
       if (!same_rule) content->InitSlots(record);
       *fresh->rows().meta(row) = *old.rows().meta(*from);
     });
+    if (admission == nullptr) continue;
+    const auto shard = static_cast<int>(s);
+    admission_->ForEachCandidate(shard, [&](int64_t key, uint32_t count) {
+      const uint64_t hash = MixKey(key);
+      if (fresh->index().FindRow(hash, key) == kNoRow) {
+        admission->AddCandidate(shard, hash, key, count);
+      }
+    });
   }
+  if (admission != nullptr) admission->KeepCounters(*admission_);
 }
 
 }  // namespace tf_embedding
