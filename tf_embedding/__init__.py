@@ -51,6 +51,7 @@ from tf_embedding.options import (
     GlobalStepEvict,
     InitializerOption,
     L2WeightEvict,
+    ProbabilisticFilter,
     StorageOption,
     StorageType,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "GlobalStepEvict",
     "InitializerOption",
     "L2WeightEvict",
+    "ProbabilisticFilter",
     "Rows",
     "StorageOption",
     "StorageType",

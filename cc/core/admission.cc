@@ -55,7 +55,7 @@ Status ShapeBloom(const AdmissionSpec& spec, BloomShape* shape) {
   const double keys =
       std::ldexp(static_cast<double>(spec.max_elements), -kLog2Segments);
   const double counters = std::ceil(-std::log(spec.probability) / (ln2 * ln2) *
-                                    (keys + std::sqrt(keys)));
+                                    (keys + std::sqrt(keys) + 2));
   shape->num_hashes = static_cast<int>(std::ceil(-std::log2(spec.probability)));
   shape->counter_bytes = bits / 8;
   if (std::ldexp(counters, kLog2Segments) * shape->counter_bytes >
@@ -64,8 +64,7 @@ Status ShapeBloom(const AdmissionSpec& spec, BloomShape* shape) {
                            ", whose filter has more than ", kMaxBloomBytes,
                            " bytes; make it less, or the counters narrower");
   }
-  shape->segment_counters =
-      std::max<int64_t>(shape->num_hashes, static_cast<int64_t>(counters));
+  shape->segment_counters = static_cast<int64_t>(counters);
   return Status();
 }
 
@@ -83,23 +82,22 @@ double AnyOf(double p, int64_t count) {
 class Places {
  public:
   Places(const BloomShape& shape, uint64_t hash) {
-    segment_ =
+    const int64_t segment =
         int64_t{ShardOfHash(hash, kLog2Segments)} * shape.segment_counters;
     const uint64_t first = MixKey(static_cast<int64_t>(hash));
     const uint64_t step = MixKey(static_cast<int64_t>(first)) | 1;
     uint64_t at = first;
     for (int h = 0; h < shape.num_hashes; ++h, at += step) {
       place_[h] =
-          segment_ + static_cast<int64_t>(
-                         (static_cast<unsigned __int128>(at) *
-                          static_cast<uint64_t>(shape.segment_counters)) >>
-                         64);
+          segment + static_cast<int64_t>(
+                        (static_cast<unsigned __int128>(at) *
+                         static_cast<uint64_t>(shape.segment_counters)) >>
+                        64);
     }
   }
   int64_t operator[](int h) const { return place_[h]; }
 
  private:
-  int64_t segment_;
   int64_t place_[kMaxHashes];
 };
 
@@ -224,11 +222,11 @@ Admission::Admission(const AdmissionSpec& spec, const BloomShape& bloom,
         std::make_unique<PerShard>(static_cast<double>(s) / num_shards));
   }
   if (spec.kind == AdmissionKind::kBloom) {
-    counters_ = static_cast<char*>(AllocatePages(bloom_.bytes()));
+    counters_ = static_cast<char*>(MapPages(bloom_.bytes()));
   }
 }
 
-Admission::~Admission() { FreePages(counters_, bloom_.bytes()); }
+Admission::~Admission() { UnmapPages(counters_, bloom_.bytes()); }
 
 int Admission::Admit(int shard, const int64_t* keys, const uint64_t* hashes,
                      const int64_t* counts, int n, int64_t step,
@@ -306,7 +304,7 @@ void Admission::Trim(int shard) {
 
 void Admission::Clear() {
   for (const auto& here : per_shard_) here->candidates.Clear();
-  if (counters_ != nullptr) ZeroPages(counters_, bloom_.bytes());
+  if (counters_ != nullptr) ResetPages(counters_, bloom_.bytes());
 }
 
 int64_t Admission::Count(int shard, uint64_t hash, int64_t key) const {

@@ -40,17 +40,17 @@
 // filter is cut into 1024 segments by the highest bits of the hash, so that a
 // segment lies inside a shard, whose lock guards it, and sees its keys in
 // position order, however many shards and threads there are. A segment expects
-// l = n / 1024 keys and is made for l + sqrt(l), because some get more:
+// l = n / 1024 keys and is made for a few more, because some get more:
 //
-//   segment_counters = max(k, ceil(c * (l + sqrt(l))))
+//   segment_counters = ceil(c * (l + sqrt(l) + 2))
 //   bytes            = 1024 * segment_counters * counter_bits / 8
 //
 // which is c * n counters and 3 % at a million keys, 0.3 % at a hundred
-// million. Memory is asked of the system as zero pages, so it is used as it is
-// touched. Places in a segment come from one more hash by double hashing
-// (Kirsch and Mitzenmacher, "Less hashing, same performance", ESA 2006). A
-// counter cannot be taken back: a key that was removed is admitted at once when
-// it comes again.
+// million. Memory is asked of the system as zero pages, of 4 KiB, each used
+// when it is first written. Places in a segment come from one more hash by
+// double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance",
+// ESA 2006). A counter cannot be taken back: a key that was removed is admitted
+// at once when it comes again.
 //
 // kProbabilistic. A key with c occurrences in a batch is admitted if a uniform
 // number, which is a hash of (seed, key, step), is below 1 - (1 - p)^c: the

@@ -28,6 +28,12 @@ REGISTER_OP("TfEmbedding>VariableHandle")
     .Attr("seed: int = 0")
     .Attr("matrix: list(float) = []")
     .Attr("log2_shards: int >= 0 = 7")
+    .Attr("filter: string = ''")
+    .Attr("filter_freq: int = 1")
+    .Attr("filter_probability: float = 1.0")
+    .Attr("max_element_size: int = 1")
+    .Attr("counter_bits: int = 64")
+    .Attr("no_permission: list(float) = []")
     .Attr("dtype: type = DT_FLOAT")
     .Attr("shape: shape = { unknown_rank: true }")
     .Output("handle: resource")
@@ -55,12 +61,13 @@ REGISTER_OP("TfEmbedding>Stats")
     .Output("stats: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Vector(5));
+      c->set_output(0, c->Vector(9));
       return absl::OkStatus();
     })
     .Doc(
         "Rows, bytes of the index, bytes held for rows, bytes of rows in use, "
-        "fixed bytes.");
+        "fixed bytes; of the filter: candidates, bytes, keys admitted and "
+        "occurrences refused since the table was made.");
 
 REGISTER_OP("TfEmbedding>Rule")
     .Input("handle: resource")
