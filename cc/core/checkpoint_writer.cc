@@ -29,18 +29,19 @@ CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
       part_(part),
       num_parts_(num_parts),
       num_blocks_(ChooseNumBlocks(table->SaveBytes())),
+      kinds_({kRowsKind}),
       rows_(num_blocks_, -1),
       steps_(num_blocks_, -1) {}
 
 Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
   return CatchOutOfMemory(*table_, [&] {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (element == num_blocks_) {
+    if (element == num_elements() - 1) {
       *bytes = MakeFooter();
       return Status();
     }
     const int64_t per_group =
-        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_);
+        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_) * num_kinds();
     std::string* pending = nullptr;
     if (group_ == element / per_group) pending = &pending_[element % per_group];
     if (pending == nullptr || pending->empty()) {
@@ -117,6 +118,7 @@ std::string CheckpointWriter::MakeFooter() const {
   footer.num_blocks = num_blocks_;
   footer.part = part_;
   footer.num_parts = num_parts_;
+  footer.kinds = kinds_;
   table_->DescribeTo(&footer);
   for (int64_t b = 0; b < num_blocks_; ++b) {
     if (rows_[b] < 0) {

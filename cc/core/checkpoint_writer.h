@@ -3,7 +3,7 @@
 
 // CheckpointWriter: a live table as a list of elements, made one at a time.
 //
-// Elements 0..num_blocks-1 are the blocks, the last one is the footer
+// The elements are the blocks, those of one number side by side, and the footer
 // (checkpoint_format.h). An element comes into being when it is asked for, so a
 // caller that asks, writes and drops them in order holds one block, plus what
 // the shard under way has left: with S shards, about 1/S of the table, and
@@ -40,11 +40,12 @@ class CheckpointWriter {
   CheckpointWriter(const EmbeddingTable* table, int64_t part,
                    int64_t num_parts);
 
-  int64_t num_elements() const { return num_blocks_ + 1; }
+  int64_t num_elements() const { return num_blocks_ * num_kinds() + 1; }
 
   Status Encode(int64_t element, std::string* bytes);
 
  private:
+  int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
   // A group is what is copied at once: a shard, or the shards of one block.
   void EncodeGroup(int64_t group);
   std::string MakeFooter() const;
@@ -53,6 +54,7 @@ class CheckpointWriter {
   const int64_t part_;
   const int64_t num_parts_;
   const int64_t num_blocks_;
+  const std::vector<std::string> kinds_;
 
   std::mutex mutex_;
   int64_t group_ = -1;                // whose blocks are in pending_

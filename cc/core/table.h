@@ -139,6 +139,7 @@ struct RestoreReport {
   int64_t rows_of_others = 0;  // of other parts
 };
 
+struct BlockHeader;
 struct CheckpointFooter;
 struct TableContent;
 
@@ -270,7 +271,12 @@ class EmbeddingTable {
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
   struct Restoring;
-  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number) const;
+  // kind: which of the footer's.
+  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number,
+                      size_t kind) const;
+  Status RestoreRows(Restoring* restoring, size_t part,
+                     const BlockHeader& header, const char* records,
+                     const std::string& what) const;
   Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;

@@ -75,9 +75,11 @@ std::string PartName(const CheckpointFooter& footer) {
          std::to_string(footer.num_parts);
 }
 
-std::string BlockName(int64_t number, const CheckpointFooter& footer) {
+std::string BlockName(int64_t number, const std::string& kind,
+                      const CheckpointFooter& footer) {
   std::string name = "block " + std::to_string(number) + " of " +
                      std::to_string(footer.num_blocks);
+  if (kind != kRowsKind) name += " of " + kind;
   if (footer.num_parts > 1) name += " of " + PartName(footer);
   return name;
 }
@@ -95,10 +97,18 @@ Status ParseFooters(const CheckpointParts& parts,
     footers->emplace_back();
     TFE_RETURN_IF_ERROR(ParseFooter(part.empty() ? std::string() : part.back(),
                                     what, &footers->back()));
+    const CheckpointFooter& footer = footers->back();
     const auto num_blocks = static_cast<int64_t>(part.size()) - 1;
-    if (footers->back().num_blocks != num_blocks) {
-      return DataLoss(PartName(footers->back()), " has ", num_blocks,
-                      " blocks; its footer says ", footers->back().num_blocks);
+    if (footer.num_elements() - 1 != num_blocks) {
+      return DataLoss(PartName(footer), " has ", num_blocks,
+                      " blocks; its footer says ", footer.num_elements() - 1);
+    }
+    for (const std::string& kind : footer.kinds) {
+      if (kind != kRowsKind) {
+        return InvalidArgument(PartName(footer), " has blocks of \"", kind,
+                               "\", which this release does not know; use one "
+                               "as new as that which wrote it");
+      }
     }
   }
   return Status();
@@ -233,22 +243,31 @@ struct EmbeddingTable::Restoring {
 };
 
 Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
-                                    int64_t number) const {
+                                    int64_t number, size_t kind) const {
   const CheckpointFooter& footer = restoring->footers[part];
+  const size_t element = number * footer.kinds.size() + kind;
   std::string taken;
-  if (restoring->take) taken = std::move((*restoring->parts)[part][number]);
+  if (restoring->take) taken = std::move((*restoring->parts)[part][element]);
   const std::string& bytes =
-      restoring->take ? taken : (*restoring->parts)[part][number];
-  const std::string what = BlockName(number, footer);
+      restoring->take ? taken : (*restoring->parts)[part][element];
+  const std::string what = BlockName(number, footer.kinds[kind], footer);
   BlockHeader header;
   const char* records;
   TFE_RETURN_IF_ERROR(ParseBlock(bytes, what, &header, &records));
   if (header.number != number || header.num_blocks != footer.num_blocks ||
-      header.dim != footer.dim) {
+      header.kind != footer.kinds[kind] ||
+      (header.kind == kRowsKind && header.dim != footer.dim)) {
     return DataLoss(what, " belongs to another checkpoint: it says block ",
-                    header.number, " of ", header.num_blocks, ", dim ",
-                    header.dim);
+                    header.number, " of ", header.num_blocks, " of ",
+                    header.kind, ", dim ", header.dim);
   }
+  return RestoreRows(restoring, part, header, records, what);
+}
+
+Status EmbeddingTable::RestoreRows(Restoring* restoring, size_t part,
+                                   const BlockHeader& header,
+                                   const char* records,
+                                   const std::string& what) const {
   TableContent* const content = restoring->content;
   RowReader reader{content, restoring->initializer, header.dim,
                    header.slot_width, false};
@@ -270,7 +289,7 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
     const RecordView view(records + i * header.record_bytes());
     const int64_t key = view.key();
     const uint64_t hash = MixKey(key);
-    if (BlockOfHash(hash, log2_blocks) != number) {
+    if (BlockOfHash(hash, log2_blocks) != header.number) {
       return DataLoss(what, " is damaged: key ", key, " is not of its buckets");
     }
     if (PartOfHash(hash, options.num_parts) != options.part) {
@@ -419,8 +438,13 @@ void EmbeddingTable::ReserveForRange(Restoring* restoring, int64_t task,
     // Never more than the bytes can hold.
     int64_t bytes = 0;
     const int shift = Log2Blocks(footer.num_blocks) - log2_tasks;
-    for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
-      bytes += static_cast<int64_t>((*restoring->parts)[p][b].size());
+    const auto kinds = static_cast<int64_t>(footer.kinds.size());
+    for (int64_t k = 0; k < kinds; ++k) {
+      if (footer.kinds[k] != kRowsKind) continue;
+      for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
+        bytes +=
+            static_cast<int64_t>((*restoring->parts)[p][b * kinds + k].size());
+      }
     }
     rows += bytes / (24 + 4 * (footer.dim + footer.slot_width())) /
             (footer.num_parts == options.num_parts ? 1 : options.num_parts);
@@ -445,7 +469,9 @@ Status EmbeddingTable::RestoreRange(Restoring* restoring, int64_t task,
       const int64_t begin = task << shift;
       const int64_t end = (task + 1) << shift;
       for (int64_t number = begin; number < end; ++number) {
-        TFE_RETURN_IF_ERROR(RestoreBlock(restoring, p, number));
+        for (size_t k = 0; k < restoring->footers[p].kinds.size(); ++k) {
+          TFE_RETURN_IF_ERROR(RestoreBlock(restoring, p, number, k));
+        }
       }
     }
     return Status();
