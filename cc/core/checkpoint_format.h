@@ -54,6 +54,8 @@ constexpr int64_t kOldestCheckpointFormat = 1;
 
 // Kinds of blocks.
 constexpr char kRowsKind[] = "rows";
+// Keys that were removed, 8 bytes each. Makes a part a delta.
+constexpr char kRemovedKind[] = "removed";
 
 constexpr int kLog2Buckets = 16;
 constexpr int64_t kNumBuckets = int64_t{1} << kLog2Buckets;

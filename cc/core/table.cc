@@ -114,6 +114,9 @@ TableStats EmbeddingTable::stats() const {
     stats.size += size;
     stats.index_bytes += shard->index().bytes();
     stats.row_bytes += shard->rows().bytes();
+    if (shard->changes() != nullptr) {
+      stats.row_bytes += shard->changes()->bytes();
+    }
     stats.row_used_bytes += size * row_bytes;
   }
   stats.fixed_bytes = static_cast<int64_t>(
@@ -341,6 +344,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             }
             std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
             shard->rows().meta(row)->version = static_cast<uint32_t>(step);
+            shard->MarkChanged(row);
           }
         });
   });
@@ -469,6 +473,7 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     }
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
                                        static_cast<uint32_t>(rows.version[i])};
+    shard->MarkChanged(row);
   }
 }
 
@@ -500,6 +505,7 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
 }
 
 void EmbeddingTable::ClearLocked() {
+  clock_.Lose();
   for (size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();
