@@ -23,7 +23,6 @@
 //   Admission
 //     2^log2_shards x PerShard      by the high bits of MixKey(key)
 //       ShardIndex candidates       kCounter: key -> count in place of a row
-//       admitted, refused           tallies
 //     counters                      kBloom: 2^kLog2Segments x segment_counters
 //
 // kCounter. A candidate takes a slot of an index (index.h): 14.9 to 16.8 bytes,
@@ -61,7 +60,8 @@
 // number of shards.
 //
 // Cost: a table without a filter has no Admission. With one, a key that has a
-// row costs nothing more, and a key without one a second search.
+// row costs nothing more, and a key without one a second search, whose lines
+// are asked for a block of keys before.
 //
 // Thread safety: the lock of shard s guards all that concerns s, const methods
 // as a reader, the others as the writer; the table's layout lock guards the
@@ -135,28 +135,21 @@ class Admission {
   const AdmissionSpec& spec() const { return spec_; }
   const BloomShape& bloom() const { return bloom_; }
 
-  // At most so many keys at a time.
-  static constexpr int kMaxKeys = 32;
-
   // Counts the occurrences of n distinct keys without a row; hashes are their
   // MixKey. totals[i]: all occurrences of keys[i] so far if it is admitted,
-  // else 0. The rows must follow, and Admitted for each of them. Returns how
+  // else 0. The rows must follow, and Forget for each of them. Returns how
   // many.
   int Admit(int shard, const int64_t* keys, const uint64_t* hashes,
             const int64_t* counts, int n, int64_t step, int64_t* totals);
-  // The key has the row that Admit gave it.
-  void Admitted(int shard, uint64_t hash, int64_t key) {
-    ++per_shard_[shard]->admitted;
-    Forget(shard, hash, key);
-  }
-  // The key got a row by another way, or is removed: no candidate any more.
+  // The key has got its row, in whatever way, or is removed: no candidate any
+  // more.
   void Forget(int shard, uint64_t hash, int64_t key) {
     ShardIndex& candidates = per_shard_[shard]->candidates;
     if (candidates.size() > 0) candidates.Remove(hash, key);
   }
   // Gives memory of candidates that left back. Does nothing without memory.
   void Trim(int shard);
-  // Forgets all counts, not the tallies. Needs all shards.
+  // Forgets all counts. Needs all shards.
   void Clear();
 
   // Occurrences of a key without a row so far, 0 if the filter does not count.
@@ -165,9 +158,6 @@ class Admission {
   int64_t num_candidates(int shard) const {
     return static_cast<int64_t>(per_shard_[shard]->candidates.size());
   }
-  // Keys that earned a row, and occurrences whose gradient was dropped.
-  int64_t admitted(int shard) const { return per_shard_[shard]->admitted; }
-  int64_t refused(int shard) const { return per_shard_[shard]->refused; }
   // Of the candidates of a shard.
   int64_t candidate_bytes(int shard) const {
     return per_shard_[shard]->candidates.bytes();
@@ -186,8 +176,6 @@ class Admission {
   bool AddCandidate(int shard, uint64_t hash, int64_t key, uint32_t count);
   char* counters() { return counters_; }
   const char* counters() const { return counters_; }
-  // Of the one that this replaces.
-  void TakeTallies(const Admission& old);
   // Raises the counters to those of a filter of the same shape.
   void KeepCounters(const Admission& old);
 
@@ -195,11 +183,18 @@ class Admission {
   Admission(const AdmissionSpec& spec, const BloomShape& bloom,
             int log2_shards);
 
+  // Set totals: to counts so far and these, or of draws to these or 0.
+  void CountCandidates(const int64_t* keys, const uint64_t* hashes,
+                       const int64_t* counts, int n, int64_t* totals,
+                       ShardIndex* candidates) const;
+  void CountInBloom(const uint64_t* hashes, const int64_t* counts, int n,
+                    int64_t* totals);
+  void Draw(const uint64_t* hashes, const int64_t* counts, int n, int64_t step,
+            int64_t* totals) const;
+
   struct alignas(kCacheLine) PerShard {
     explicit PerShard(double phase) : candidates(phase) {}
     ShardIndex candidates;
-    int64_t admitted = 0;
-    int64_t refused = 0;
   };
 
   const AdmissionSpec spec_;
