@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "cc/core/index.h"
 #include "cc/core/isa.h"
@@ -27,6 +28,8 @@
 #include "cc/core/stats.h"
 
 namespace tf_embedding {
+
+class ShardEviction;
 
 class Shard {
  public:
@@ -47,10 +50,22 @@ class Shard {
   const ShardCounters& counters() const { return counters_; }
   ShardCounters& counters() { return counters_; }
 
+  // What evicts its rows; null if nothing does. births: where Insert notes the
+  // keys, null for nowhere. Both outlive the shard.
+  void Attach(ShardEviction* eviction, std::vector<int64_t>* births) {
+    eviction_ = eviction;
+    births_ = births;
+  }
+  ShardEviction* eviction() const { return eviction_; }
+
   // Makes room for n more keys. Call before Insert; may move the first rows.
   void Reserve(int64_t n) {
     index_.Reserve(n);
     rows_.Reserve(n);
+    if (births_ != nullptr &&
+        births_->capacity() - births_->size() < static_cast<size_t>(n)) {
+      births_->reserve(births_->size() * 2 + static_cast<size_t>(n));
+    }
   }
 
   // The key must be absent, and room reserved. The row's record and meta are
@@ -59,6 +74,7 @@ class Shard {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
     ++counters_.inserted;
+    if (births_ != nullptr) births_->push_back(key);
     return row;
   }
 
@@ -87,6 +103,8 @@ class Shard {
   ShardIndex index_;
   RowStore rows_;
   ShardCounters counters_;
+  ShardEviction* eviction_ = nullptr;
+  std::vector<int64_t>* births_ = nullptr;
 };
 
 template <class InitSlots>

@@ -60,9 +60,11 @@
 #include <vector>
 
 #include "cc/core/batch.h"
+#include "cc/core/eviction.h"
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
+#include "cc/core/row_chunk.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
 #include "cc/core/stats.h"
@@ -81,6 +83,10 @@ struct TableOptions {
   // Many more shards than threads, so that they rarely meet, and each small
   // enough that its growth is not felt.
   int log2_shards = 7;
+  // A bound may make the shards fewer.
+  EvictionOptions eviction;
+  // Rows for which there is room from the start.
+  int64_t reserve = 0;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -110,19 +116,6 @@ struct TableShape {
   // What slots of a new row start with: one value for each vector slot, then
   // one for each scalar slot.
   std::vector<float> initial_slots;
-};
-
-// Rows, column by column.
-struct RowChunk {
-  TableShape shape;
-  std::vector<int64_t> keys;
-  std::vector<float> values;
-  std::vector<float> slots;
-  std::vector<int64_t> frequency;
-  std::vector<int64_t> version;
-
-  void Add(int64_t key, const float* record, const RowLayout& layout,
-           const RowMeta& meta);
 };
 
 // The cursor after the last chunk.
@@ -180,6 +173,8 @@ struct PooledRequest {
   float* out = nullptr;
   float* rows = nullptr;  // the vectors of all keys too, unless null
 };
+
+class ShareEviction;
 
 class EmbeddingTable {
  public:
@@ -263,6 +258,15 @@ class EmbeddingTable {
                         PreparedRestore* prepared) const;
   Status CommitRestore(PreparedRestore* prepared);
 
+  // Asks all rules of eviction of all rows. step: the present, or
+  // Eviction::kLastStep for that of the last batch.
+  Status Evict(int64_t step, int64_t* evicted, Executor* executor);
+  // Those that run at a save; it then begins.
+  Status EvictForSave(Executor* executor);
+  // What was collected of evicted rows, by shard, oldest first; it is then
+  // empty. dropped: how many did not fit since it was asked before.
+  Status TakeEvicted(RowChunk* rows, int64_t* dropped);
+
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);
   void Clear();
@@ -270,7 +274,7 @@ class EmbeddingTable {
  private:
   friend class CheckpointWriter;
 
-  EmbeddingTable(int dim, int log2_shards,
+  EmbeddingTable(TableOptions options,
                  std::shared_ptr<const Initializer> initializer);
 
   // Calls body(shard, share, scratch) for every shard that has keys, with the
@@ -290,7 +294,8 @@ class EmbeddingTable {
   void DescribeTo(CheckpointFooter* footer) const;
   // Import's share of one shard; with_slots: else initial ones.
   void ImportShare(const ConstRowColumns& rows, const BatchShare& share,
-                   bool with_slots, Shard* shard) const;
+                   bool with_slots, Shard* shard,
+                   ShareEviction* eviction) const;
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
   struct Restoring;
@@ -299,7 +304,14 @@ class EmbeddingTable {
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;
 
+  bool with_recency() const {
+    return eviction_ != nullptr && eviction_->keeps_recency();
+  }
+  Status Sweep(EvictWhen when, const EvictionMoment& moment, int64_t* evicted,
+               Executor* executor);
+
   // The methods below need layout_lock_ as stated.
+  void AttachEviction();                            // writer
   void SwapContent(TableContent* content);          // writer
   void KeepOtherRows(TableContent* content) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
@@ -315,6 +327,8 @@ class EmbeddingTable {
 
   const int dim_;
   const int log2_shards_;
+  const int64_t reserve_;
+  const std::unique_ptr<Eviction> eviction_;  // null if nothing is evicted
 
   mutable SharedSpinLock layout_lock_;
   // Held by batches that change rows as readers, by Export as the writer.

@@ -137,6 +137,9 @@ class SaveBlocksOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    DeviceExecutor executor(context);
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->EvictForSave(&executor)));
     const auto save =
         std::make_shared<Save>(std::move(table), part_, num_parts_);
     const int64_t n = save->writer()->num_elements();
