@@ -162,6 +162,9 @@ class ShardEviction {
   // The shard's content is another one than before, or the first.
   void Attach(Shard* shard);
 
+  // Rows were set without a share: their order begins anew.
+  void ContentChanged() { new_content_ = stale_ = true; }
+
   // Before a share touches so many keys. From then on its rows are to be
   // stamped with recency().
   void BeginShare(Shard* shard, int64_t num_keys);

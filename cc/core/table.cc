@@ -344,6 +344,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
             shard->rows().meta(row)->version = static_cast<uint32_t>(step);
             eviction.Touch(row);
+            shard->MarkChanged(row);
           }
           eviction.End(moment);
         });
@@ -481,6 +482,7 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
                                        static_cast<uint32_t>(rows.version[i])};
     if (eviction != nullptr) eviction->Touch(row);
+    shard->MarkChanged(row);
   }
 }
 
@@ -513,6 +515,7 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
 }
 
 void EmbeddingTable::ClearLocked() {
+  clock_.Lose();
   for (size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();

@@ -250,6 +250,7 @@ class EmbeddingTable::ShareUpdate {
       meta->frequency =
           SaturatingAdd(meta->frequency, distinct_.counts()[begin + i]);
       meta->version = update_.step;
+      shard_->MarkChanged(rows[i]);
     }
     if (!table_.layout_.has_recency()) return;
     for (int i = 0; i < n; ++i) {

@@ -71,9 +71,10 @@ void Train(EmbeddingTable* table, const std::vector<int64_t>& keys,
            float gradient = 0) {
   const std::vector<float> gradients(keys.size() * table->dim(), gradient);
   int64_t rows_reset;
-  EXPECT_OK(table->Apply(
-      testing::Bind(rule, 1.0f, step, Hyper(rule)), keys.data(), gradients.data(),
-      nullptr, static_cast<int64_t>(keys.size()), step, executor, &rows_reset));
+  EXPECT_OK(table->Apply(testing::Bind(rule, 1.0f, step, Hyper(rule)),
+                         keys.data(), gradients.data(), nullptr,
+                         static_cast<int64_t>(keys.size()), step, executor,
+                         &rows_reset));
 }
 
 void Train(EmbeddingTable* table, const std::vector<int64_t>& keys,
