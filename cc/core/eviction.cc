@@ -367,19 +367,23 @@ void ShardEviction::Take(RowChunk* rows, int64_t* dropped) {
   dropped_ = 0;
 }
 
-ShardEviction::Rules ShardEviction::RulesOf(EvictWhen when) const {
+EvictionOptions::Rules EvictionOptions::RulesOf(EvictWhen when) const {
   const auto runs = [when](EvictWhen of_rule) {
     return when == EvictWhen::kRequest || when == of_rule;
   };
-  return Rules{options_.steps_to_live > 0 && runs(options_.steps_when),
-               options_.seconds > 0 && runs(options_.seconds_when),
-               options_.l2_threshold > 0 && runs(options_.l2_when),
-               options_.min_frequency > 0 && runs(options_.frequency_when)};
+  const auto also_at_save = [when, runs](EvictWhen of_rule) {
+    return runs(of_rule) ||
+           (when == EvictWhen::kSave && of_rule == EvictWhen::kApply);
+  };
+  return Rules{steps_to_live > 0 && also_at_save(steps_when),
+               seconds > 0 && also_at_save(seconds_when),
+               l2_threshold > 0 && also_at_save(l2_when),
+               min_frequency > 0 && runs(frequency_when)};
 }
 
 void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
                                int64_t num_buckets) {
-  Rules rules = RulesOf(EvictWhen::kApply);
+  EvictionOptions::Rules rules = options_.RulesOf(EvictWhen::kApply);
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency && cursor_ == 0) {
     const int64_t every = options_.every_steps;
@@ -401,7 +405,7 @@ void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
 
 void ShardEviction::Sweep(const EvictionMoment& moment, EvictWhen when,
                           Shard* shard) {
-  const Rules rules = RulesOf(when);
+  const EvictionOptions::Rules rules = options_.RulesOf(when);
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency) stale_ = true;
   SweepRange(moment, rules, /*spare_current=*/false, 0, ShardIndex::kHashEnd,
@@ -409,7 +413,8 @@ void ShardEviction::Sweep(const EvictionMoment& moment, EvictWhen when,
   shard->Compact(shard->rows().layout());
 }
 
-void ShardEviction::SweepRange(const EvictionMoment& moment, const Rules& rules,
+void ShardEviction::SweepRange(const EvictionMoment& moment,
+                               const EvictionOptions::Rules& rules,
                                bool spare_current, uint64_t begin, uint64_t end,
                                Shard* shard) {
   const RowStore& rows = shard->rows();
@@ -434,7 +439,8 @@ void ShardEviction::SweepRange(const EvictionMoment& moment, const Rules& rules,
   }
 }
 
-bool ShardEviction::Takes(const EvictionMoment& moment, const Rules& rules,
+bool ShardEviction::Takes(const EvictionMoment& moment,
+                          const EvictionOptions::Rules& rules,
                           const RowStore& rows, uint32_t row) const {
   RowMeta* const meta = rows.meta(row);
   bool takes = false;
@@ -460,15 +466,6 @@ Eviction::Eviction(EvictionOptions options, int64_t num_shards)
   for (int64_t s = 0; s < num_shards; ++s) {
     shards_.emplace_back(&options_, s, num_shards);
   }
-}
-
-bool Eviction::runs_at_save() const {
-  return (options_.steps_to_live > 0 &&
-          options_.steps_when == EvictWhen::kSave) ||
-         (options_.seconds > 0 && options_.seconds_when == EvictWhen::kSave) ||
-         (options_.l2_threshold > 0 && options_.l2_when == EvictWhen::kSave) ||
-         (options_.min_frequency > 0 &&
-          options_.frequency_when == EvictWhen::kSave);
 }
 
 int64_t Eviction::Time() const {

@@ -12,9 +12,10 @@
 // keys. A rule runs in the background of updates (kApply): each share of a
 // batch sweeps a slice of its shard's index, twice as many rows as the share
 // has keys, so that a pass takes no longer than updating half of the rows
-// would. Or it runs over all rows when the table is saved (kSave). Asked for by
-// Evict, all rules run over all rows. In the background a row whose version is
-// the step of the batch is never taken.
+// would. Or it runs over all rows when the table is saved (kSave), as those in
+// the background do then too, but for the one by frequency. Asked for by Evict,
+// all rules run over all rows. In the background a row whose version is the
+// step of the batch is never taken.
 //
 //   steps       step - version > steps_to_live
 //   seconds     updated longer ago: versions are told to steps by a short log
@@ -116,6 +117,12 @@ struct EvictionOptions {
     return bounded() || steps_to_live > 0 || seconds > 0 || l2_threshold > 0 ||
            min_frequency > 0;
   }
+  // Which rules run then.
+  struct Rules {
+    bool steps, seconds, l2, frequency;
+    bool any() const { return steps || seconds || l2 || frequency; }
+  };
+  Rules RulesOf(EvictWhen when) const;
   Status Check() const;
   // As few as let each shard's bound be large enough for keys to be spread
   // evenly; at most those given.
@@ -183,10 +190,6 @@ class ShardEviction {
   int64_t bytes() const;
 
  private:
-  struct Rules {
-    bool steps, seconds, l2, frequency;
-    bool any() const { return steps || seconds || l2 || frequency; }
-  };
   struct Candidate {
     int64_t key;
     uint64_t hash;
@@ -194,13 +197,12 @@ class ShardEviction {
   };
 
   bool bounded() const { return max_keys_ > 0 || max_bytes_ > 0; }
-  Rules RulesOf(EvictWhen when) const;
   void SweepSlice(const EvictionMoment& moment, Shard* shard,
                   int64_t num_buckets);
-  void SweepRange(const EvictionMoment& moment, const Rules& rules,
-                  bool spare_current, uint64_t begin, uint64_t end,
-                  Shard* shard);
-  bool Takes(const EvictionMoment& moment, const Rules& rules,
+  void SweepRange(const EvictionMoment& moment,
+                  const EvictionOptions::Rules& rules, bool spare_current,
+                  uint64_t begin, uint64_t end, Shard* shard);
+  bool Takes(const EvictionMoment& moment, const EvictionOptions::Rules& rules,
              const RowStore& rows, uint32_t row) const;
   uint64_t MaxRows(const RowLayout& layout) const;
   void EvictToBound(Shard* shard, const TouchedKeys& touched);
@@ -247,7 +249,6 @@ class Eviction {
   bool keeps_recency() const {
     return options_.bounded() && options_.order == EvictOrder::kLru;
   }
-  bool runs_at_save() const;
 
   // A batch of this step begins.
   EvictionMoment Begin(int64_t step);

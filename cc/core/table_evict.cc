@@ -53,7 +53,10 @@ Status EmbeddingTable::Evict(int64_t step, int64_t* evicted,
 }
 
 Status EmbeddingTable::EvictForSave(Executor* executor) {
-  if (eviction_ == nullptr || !eviction_->runs_at_save()) return Status();
+  if (eviction_ == nullptr ||
+      !eviction_->options().RulesOf(EvictWhen::kSave).any()) {
+    return Status();
+  }
   int64_t evicted;
   return Sweep(EvictWhen::kSave, eviction_->Now(Eviction::kLastStep), &evicted,
                executor);

@@ -196,8 +196,8 @@ TEST(StepsToLiveOnRequest) {
   EXPECT_OK(table->Evict(6, &evicted, &executor));
   EXPECT_EQ(evicted, 2);
   EXPECT_EQ(table->stats().counters.evicted, 3);
-  EXPECT_EQ(table->Evict(-2, &evicted, &executor).code(),
-            StatusCode::kInvalidArgument);
+  EXPECT_ERROR(table->Evict(-2, &evicted, &executor),
+               StatusCode::kInvalidArgument, "step is -2");
 }
 
 TEST(EveryRuleKeepsHotKeys) {
