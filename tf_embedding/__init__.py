@@ -41,6 +41,7 @@ from tf_embedding import (
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.delta import DeltaCheckpoint
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.options import (
     CacheStrategy,
@@ -67,6 +68,7 @@ __all__ = [
     "CacheStrategy",
     "CheckpointOption",
     "CounterFilter",
+    "DeltaCheckpoint",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
     "FeatureConfig",
