@@ -31,6 +31,7 @@
 #include "cc/core/isa.h"
 #include "cc/core/row_store.h"
 #include "cc/core/spin_lock.h"
+#include "cc/core/stats.h"
 
 namespace tf_embedding {
 
@@ -50,6 +51,8 @@ class Shard {
     return ShardView{index_.buckets(), rows_.slabs(), index_.num_buckets()};
   }
   int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
+  const ShardCounters& counters() const { return counters_; }
+  ShardCounters& counters() { return counters_; }
 
   // Null while there is no consumer of deltas.
   const ChangeLog* changes() const { return changes_.get(); }
@@ -75,11 +78,12 @@ class Shard {
   uint32_t Insert(uint64_t hash, int64_t key) noexcept {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
+    ++counters_.inserted;
     if (changes_ != nullptr) changes_->Born(hash, key, row);
     return row;
   }
 
-  // Whether the key was there.
+  // Whether the key was there. The caller counts why it went.
   bool Remove(uint64_t hash, int64_t key) {
     rows_.ReserveRelease();
     if (changes_ != nullptr) changes_->ReserveRemoval();
@@ -105,6 +109,7 @@ class Shard {
   SharedSpinLock* const lock_;
   ShardIndex index_;
   RowStore rows_;
+  ShardCounters counters_;
   std::unique_ptr<ChangeLog> changes_;
 };
 
