@@ -38,6 +38,7 @@ void Shard::Compact(const RowLayout& layout) {
 }
 
 void Shard::Clear() {
+  counters_.removed += static_cast<int64_t>(index_.size());
   index_.Clear();
   rows_.Truncate(0);
 }

@@ -24,6 +24,7 @@
 #include "cc/core/isa.h"
 #include "cc/core/row_store.h"
 #include "cc/core/spin_lock.h"
+#include "cc/core/stats.h"
 
 namespace tf_embedding {
 
@@ -43,6 +44,8 @@ class Shard {
     return ShardView{index_.buckets(), rows_.slabs(), index_.num_buckets()};
   }
   int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
+  const ShardCounters& counters() const { return counters_; }
+  ShardCounters& counters() { return counters_; }
 
   // Makes room for n more keys. Call before Insert; may move the first rows.
   void Reserve(int64_t n) {
@@ -55,10 +58,11 @@ class Shard {
   uint32_t Insert(uint64_t hash, int64_t key) noexcept {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
+    ++counters_.inserted;
     return row;
   }
 
-  // Whether the key was there.
+  // Whether the key was there. The caller counts why it went.
   bool Remove(uint64_t hash, int64_t key) {
     rows_.ReserveRelease();
     const uint32_t row = index_.Remove(hash, key);
@@ -82,6 +86,7 @@ class Shard {
   SharedSpinLock* const lock_;
   ShardIndex index_;
   RowStore rows_;
+  ShardCounters counters_;
 };
 
 template <class InitSlots>

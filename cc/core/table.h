@@ -52,6 +52,7 @@
 #ifndef TF_EMBEDDING_CC_CORE_TABLE_H_
 #define TF_EMBEDDING_CC_CORE_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -64,6 +65,7 @@
 #include "cc/core/pooling.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
+#include "cc/core/stats.h"
 #include "cc/core/status.h"
 
 namespace tf_embedding {
@@ -110,13 +112,21 @@ struct TableShape {
   std::vector<float> initial_slots;
 };
 
-struct TableStats {
-  int64_t size = 0;
-  int64_t index_bytes = 0;
-  int64_t row_bytes = 0;       // records and metas, used or not
-  int64_t row_used_bytes = 0;  // those of rows with a key
-  int64_t fixed_bytes = 0;     // shards, initializer matrix
+// Rows, column by column.
+struct RowChunk {
+  TableShape shape;
+  std::vector<int64_t> keys;
+  std::vector<float> values;
+  std::vector<float> slots;
+  std::vector<int64_t> frequency;
+  std::vector<int64_t> version;
+
+  void Add(int64_t key, const float* record, const RowLayout& layout,
+           const RowMeta& meta);
 };
+
+// The cursor after the last chunk.
+constexpr int64_t kEndOfRows = -1;
 
 // A saved variable: the elements of each part, blocks and footer
 // (checkpoint_format.h).
@@ -203,6 +213,20 @@ class EmbeddingTable {
 
   // All rows, in an order that equal histories share.
   Status Export(const Allocate& allocate, Executor* executor) const;
+
+  // Whole rows of the keys from cursor on: about max_rows, a few more at most,
+  // fewer at the end. Every shard's are of one moment, which updates wait for.
+  // From chunk to chunk every key that stays comes once. cursor: 0, then what
+  // the last call gave; kEndOfRows after the last chunk.
+  Status ExportChunk(int64_t cursor, int64_t max_rows, RowChunk* chunk,
+                     int64_t* next) const;
+
+  // At most n keys, by a measure other than age.
+  Status Top(RowMeasure measure, int64_t n, Executor* executor,
+             TopKeys* top) const;
+  // step: the present, which ages are told from.
+  Status Count(RowMeasure measure, int64_t step, Executor* executor,
+               Histogram* histogram) const;
 
   // Sums the gradients (n * dim) of equal keys, gives birth to rows, and runs
   // the rule. counts: how many occurrences each gradient stands for, one each
@@ -307,6 +331,13 @@ class EmbeddingTable {
   std::vector<std::unique_ptr<Shard>> shards_;
   // What Lookup reads of each shard, side by side; guarded by the shard's lock.
   std::vector<ShardView> views_;
+
+  // In a line of its own: lookups that only read write here.
+  struct alignas(kCacheLine) Lookups {
+    std::atomic<int64_t> keys{0};
+    std::atomic<int64_t> hits{0};
+  };
+  mutable Lookups lookups_;
 };
 
 }  // namespace tf_embedding

@@ -48,7 +48,10 @@ void EmbeddingTable::SwapContent(TableContent* content) {
   std::swap(initial_scalar_slots_, content->initial_scalar_slots);
   std::swap(arena_, content->arena);
   std::swap(shards_, content->shards);
-  for (size_t s = 0; s < shards_.size(); ++s) views_[s] = shards_[s]->view();
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    shards_[s]->counters() = content->shards[s]->counters();
+    views_[s] = shards_[s]->view();
+  }
 }
 
 int64_t EmbeddingTable::SaveBytes() const {
