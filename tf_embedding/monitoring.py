@@ -140,7 +140,7 @@ _COUNTS = ("keys", "inserted", "admitted", "refused", "evicted", "removed")
 _BYTES = ("index_bytes", "row_bytes", "candidate_bytes", "eviction_bytes", "total_bytes")
 _HEAD = (
     *("table", "dim", *_COUNTS, "hit rate", "load", "probe"),
-    *(name.replace("_bytes", "") for name in _BYTES),
+    *("index", "rows", "candidates", "eviction", "memory"),
 )
 
 
