@@ -324,6 +324,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             }
             std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
             shard->rows().meta(row)->version = static_cast<uint32_t>(step);
+            shard->MarkChanged(row);
           }
         });
   });
@@ -452,6 +453,7 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     }
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
                                        static_cast<uint32_t>(rows.version[i])};
+    shard->MarkChanged(row);
   }
 }
 
@@ -484,6 +486,7 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
 }
 
 void EmbeddingTable::ClearLocked() {
+  clock_.Lose();
   for (size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();

@@ -128,6 +128,9 @@ TableStats EmbeddingTable::stats() const {
     stats.size += size;
     stats.index_bytes += index.bytes();
     stats.row_bytes += shard->rows().bytes();
+    if (shard->changes() != nullptr) {
+      stats.row_bytes += shard->changes()->bytes();
+    }
     stats.row_used_bytes += size * row_bytes;
     stats.index_slots += int64_t{index.num_buckets()} * kSlotsPerBucket;
     const ShardIndex::Probes probes = index.SampleProbes(buckets_of_shard);
