@@ -109,9 +109,12 @@ class Replay:
     Args:
       source: the graph.
       tables: makes or finds frozen tables.
+      named_handles: of the tables that v1 graphs name; those that are met are added.
     """
 
-    def __init__(self, source: Any, tables: Tables) -> None:
+    def __init__(
+        self, source: Any, tables: Tables, named_handles: dict[str, tf.Tensor]
+    ) -> None:
         self._source = source
         self._tables = tables
         self._library = {
@@ -136,7 +139,7 @@ class Replay:
             "While": self._while,
             "StatelessWhile": self._while,
         }
-        self._named_handles: dict[str, tf.Tensor] = {}
+        self._named_handles = named_handles
 
     def run(self, inputs: Sequence[tf.Tensor], values: Sequence[Any]) -> list[tf.Tensor]:
         """The outputs of the source for values of its inputs.

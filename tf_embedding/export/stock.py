@@ -157,7 +157,8 @@ def _function_of_keras(model: Any) -> Any:
             return tf.RaggedTensorSpec(shape, dtype)
         return tf.TensorSpec(shape, dtype, name=name)
 
-    structure = model.input if hasattr(model, "input") else inputs
+    sequential = any(base.__name__ == "Sequential" for base in type(model).__mro__)
+    structure = inputs[0] if sequential else model.input
     signature = [tf.nest.map_structure(spec, structure)]
     return tf.function(
         lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False
@@ -175,30 +176,38 @@ class _Export:
         self._rows = rows
         self._tables: dict[tuple[int, ...], StockTable] = {}
         self._handles: list[Any] = []  # so that an id stays that of one handle
+        self._named_handles: dict[str, tf.Tensor] = {}
         self._owners = _owners(model)
 
     def rebuild(self, endpoint: _Endpoint) -> tuple[Any, Any]:
         """The function of an endpoint in TensorFlow's own ops, and its concrete form."""
         concrete = _concrete(endpoint)
         arguments, keywords = concrete.structured_input_signature
+        specs = tf.nest.flatten((arguments, keywords), expand_composites=True)
+        source = func_graph.FuncGraph("source")
+        with source.as_default():
+            inputs = _placeholders(specs)
+            args, kwargs = tf.nest.pack_sequence_as(
+                (arguments, keywords), inputs, expand_composites=True
+            )
+            outputs = concrete(*args, **kwargs)
+        source.outputs = tf.nest.flatten(outputs, expand_composites=True)
+        source.control_outputs = [
+            op for op in source.get_operations() if op.type == "StatefulPartitionedCall"
+        ]
+        replay = graph.Replay(source, self._table, self._named_handles)
+        with func_graph.FuncGraph("rehearsal").as_default():
+            # Makes the tables, for a tf.function may make no variables when it is traced.
+            replay.run(inputs, _placeholders(specs))
 
         def rebuilt(*args: Any, **kwargs: Any) -> Any:
-            source = func_graph.FuncGraph("source")
             values = tf.nest.flatten((args, kwargs), expand_composites=True)
-            with source.as_default():
-                inputs = [tf.compat.v1.placeholder(v.dtype, v.shape) for v in values]
-                packed = tf.nest.pack_sequence_as((args, kwargs), inputs, expand_composites=True)
-                outputs = concrete(*packed[0], **packed[1])
-            source.outputs = tf.nest.flatten(outputs, expand_composites=True)
-            source.control_outputs = [
-                op for op in source.get_operations() if op.type == "StatefulPartitionedCall"
-            ]
-            self._owners.update(_by_handle(source.variables))
-            results = graph.Replay(source, self._table).run(inputs, values)
+            results = replay.run(inputs, values)
             return tf.nest.pack_sequence_as(outputs, results, expand_composites=True)
 
         function = tf.function(rebuilt, autograph=False)
         rebuilt_concrete = function.get_concrete_function(*arguments, **keywords)
+        self._owners.update(_by_handle(concrete.graph.variables))
         self._keep(rebuilt_concrete)
         return function, rebuilt_concrete
 
@@ -227,6 +236,10 @@ class _Export:
                 )
             if not any(owner is kept for kept in self.module.kept):
                 self.module.kept.append(owner)
+
+
+def _placeholders(specs: Sequence[Any]) -> list[tf.Tensor]:
+    return [tf.compat.v1.placeholder(spec.dtype, spec.shape) for spec in specs]
 
 
 def _concrete(endpoint: _Endpoint) -> Any:
