@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 from tf_embedding import (
     checkpoint,
     config,
+    export,
     hashing,
     initializers,
     inputs,
