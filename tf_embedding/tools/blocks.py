@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -288,42 +288,59 @@ def choose_num_blocks(rows: int, record_bytes: int) -> int:
     return blocks
 
 
-def encode_part(
-    ranges: Iterable[tuple[int, np.ndarray]], footer: Footer, counted: Optional[list[int]] = None
-) -> Iterator[bytes]:
-    """The elements of a part whose rows come in order of hash.
+class PartEncoder:
+    """Makes the elements of a part whose rows come in order of hash.
 
     Args:
-      ranges: (end, records): all rows of buckets below `end` that did not come before.
       footer: of the part; how many rows there are, and of what step, is found out.
-      counted: if given, the number of rows is appended to it.
-
-    Yields:
-      Each block, then the footer.
     """
-    num_blocks, per_block = footer.num_blocks, NUM_BUCKETS // footer.num_blocks
-    number, rows, step, pending = 0, 0, -1, []
-    empty = np.zeros([0], record_dtype(footer.dim, footer.slot_width))
-    for end, records in ranges:
+
+    def __init__(self, footer: Footer) -> None:
+        self.footer = footer
+        self.rows, self._step = 0, -1
+        self._next = 0
+        self._pending: list[np.ndarray] = []
+        self._empty = np.zeros([0], record_dtype(footer.dim, footer.slot_width))
+
+    def add(self, end: int, records: np.ndarray) -> Iterator[bytes]:
+        """Takes all rows of buckets below `end` that did not come before.
+
+        Yields:
+          The blocks that are complete with them.
+        """
+        num_blocks, per_block = self.footer.num_blocks, NUM_BUCKETS // self.footer.num_blocks
         if len(records):
-            rows += len(records)
-            step = max(step, int(records["version"].max()))
-            pending.append(records)
-        if end < (number + 1) * per_block:
-            continue
-        joined = np.concatenate(pending) if pending else empty
+            self.rows += len(records)
+            self._step = max(self._step, int(records["version"].max()))
+            self._pending.append(records)
+        first, last = self._next, end // per_block
+        if last <= first:
+            return
+        joined = np.concatenate(self._pending) if self._pending else self._empty
         of_block = buckets(joined["key"]) // per_block
-        # Of a table in blocks the order of rows is free; here it is that of keys.
+        # The order of rows in a block is free; here it is that of keys.
         order = np.lexsort((joined["key"], of_block))
         joined, of_block = joined[order], of_block[order]
-        last = end // per_block
-        cuts = np.searchsorted(of_block, np.arange(number, last + 1))
-        for at in range(last - number):
-            yield encode_block(
-                number + at, num_blocks, footer.rule, joined[cuts[at] : cuts[at + 1]]
-            )
-        pending = [joined[cuts[-1] :]] if cuts[-1] < len(joined) else []
-        number = last
-    if counted is not None:
-        counted.append(rows)
-    yield encode_footer(dataclasses.replace(footer, rows=rows, step=step))
+        cuts = np.searchsorted(of_block, np.arange(first, last + 1))
+        for number, begin, stop in zip(range(first, last), cuts[:-1], cuts[1:]):
+            yield encode_block(number, num_blocks, self.footer.rule, joined[begin:stop])
+        self._pending = [joined[cuts[-1] :]] if cuts[-1] < len(joined) else []
+        self._next = last
+
+    def finish(self) -> bytes:
+        """The footer, behind all blocks."""
+        return encode_footer(dataclasses.replace(self.footer, rows=self.rows, step=self._step))
+
+
+def encode_part(ranges: Iterable[tuple[int, np.ndarray]], footer: Footer) -> Iterator[bytes]:
+    """The elements of a part: each block, then the footer.
+
+    Args:
+      ranges: (end, records), in order, as `PartEncoder.add` takes them; the last end is
+        NUM_BUCKETS.
+      footer: of the part.
+    """
+    encoder = PartEncoder(footer)
+    for end, records in ranges:
+        yield from encoder.add(end, records)
+    yield encoder.finish()

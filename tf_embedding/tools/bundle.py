@@ -182,7 +182,7 @@ class BundleReader:
         self._files: dict[int, File] = {}
 
     def names(self) -> list[str]:
-        """Of all tensors. Slices of partitioned variables, whose keys are no text, are not named."""
+        """Of all tensors but slices of partitioned variables, whose keys are no text."""
         return [key.decode() for key in self.entries if not key.startswith(b"\0")]
 
     def entry(self, name: str) -> Any:
@@ -253,7 +253,7 @@ class BundleReader:
         return head[:at], crc
 
     def array(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows start to stop of a dense tensor. Their checksum is that of the whole; not checked."""
+        """Rows start to stop of a dense tensor; the checksum, of the whole, is not checked."""
         entry = self.entry(name)
         dtype = np.dtype(tf.as_dtype(entry.dtype).as_numpy_dtype)
         shape = [int(dim.size) for dim in entry.shape.dim]

@@ -95,8 +95,8 @@ def _differ(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray,
     same_bits = a.view("<u4") == b.view("<u4")
     change[same_bits] = 0.0
     change[np.isnan(change)] = np.inf
-    differ = ~same_bits if tolerance == 0 else change > tolerance
-    return differ.any(axis=1), change.max(axis=1)
+    differ = np.asarray(~same_bits if tolerance == 0 else change > tolerance)
+    return np.asarray(differ.any(axis=1)), np.asarray(change.max(axis=1))
 
 
 def _is_same(found: dict[str, Any], vectors_only: bool) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from absl import flags
@@ -23,7 +23,9 @@ class PowersOfTwo:
 
     def __init__(self) -> None:
         self.counts = np.zeros(65, np.int64)
-        self.lowest, self.highest, self.total, self.n = None, None, 0, 0
+        self.lowest: Optional[int] = None
+        self.highest: Optional[int] = None
+        self.total = self.n = 0
 
     def add(self, values: np.ndarray) -> None:
         """Counts values, int64 of 0 or more."""
@@ -34,7 +36,7 @@ class PowersOfTwo:
         self.counts += np.bincount(exponents, minlength=65)
         low, high = int(values.min()), int(values.max())
         self.lowest = low if self.lowest is None else min(low, self.lowest)
-        self.highest = high if self.highest is None else max(high, self.highest)
+        self.highest = max(high, self.highest or 0)
         self.total += int(values.sum())
         self.n += len(values)
 
@@ -94,7 +96,7 @@ class Norms:
 def norms_of(vectors: np.ndarray) -> np.ndarray:
     """The L2 norm of each vector, in float64."""
     wide = vectors.astype(np.float64)
-    return np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", wide, wide)))
 
 
 def describe(table: tables.Table, rows: bool = True) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"tf-embedding: {name!r} is no command\n\n{usage()}", file=sys.stderr)
         return errors.FAILED
     module = importlib.import_module(f"tf_embedding.tools.{COMMANDS[name][0]}")
-    values = flags.FlagValues()
+    values = flags.FlagValues()  # type: ignore[no-untyped-call]
     values.set_gnu_getopt(True)
     flags.DEFINE_bool("help", False, "Shows this text.", short_name="h", flag_values=values)
     flags.DEFINE_bool(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 import numpy as np
 from absl import flags
@@ -173,28 +173,15 @@ def reshard(table: tables.Table, num_parts: int) -> Iterator[bytes]:
     if rows is not None:
         num_blocks = blocks.choose_num_blocks(rows // num_parts, table.dtype.itemsize)
     footer = dataclasses.replace(table.footer, num_parts=num_parts, num_blocks=num_blocks)
-    spools = [_Spool() for _ in range(num_parts)]
-    pushes = [
-        _Pushed(dataclasses.replace(footer, part=part), spool) for part, spool in enumerate(spools)
+    encoders = [
+        blocks.PartEncoder(dataclasses.replace(footer, part=part)) for part in range(num_parts)
     ]
+    spools = [_Spool() for _ in encoders]
     for end, records in progress(table.ranges(), table.num_blocks, f"reshard {table.name}"):
         owners = blocks.parts_of(records["key"], num_parts)
-        for part, push in enumerate(pushes):
-            push.add(end, records[owners == part])
-    for push in pushes:
-        push.finish()
-    for spool in spools:
+        for part, (encoder, spool) in enumerate(zip(encoders, spools)):
+            for element in encoder.add(end, records[owners == part]):
+                spool.add(element)
+    for encoder, spool in zip(encoders, spools):
         yield from spool.drain()
-
-
-class _Pushed:
-    """`blocks.encode_part` for rows that are handed over, not asked for."""
-
-    def __init__(self, footer: blocks.Footer, spool: _Spool) -> None:
-        self._waiting: list[tuple[int, np.ndarray]] = []
-        self._spool = spool
-        self._elements: Any = blocks.encode_part(self._asked(), footer)
-
-    def _asked(self) -> Iterator[tuple[int, np.ndarray]]:
-        while self._waiting:
-            yield self._waiting.pop(0)
+        yield encoder.finish()

@@ -262,16 +262,12 @@ def table_name(tensor: str) -> str:
     return tensor
 
 
-def open_checkpoint(path: str) -> Checkpoint:
-    """Opens a checkpoint's prefix, a folder with checkpoints, a SavedModel or a Keras file.
+def resolve_prefix(path: str) -> str:
+    """The prefix of a checkpoint: of a path, of a SavedModel, or the latest one of a folder.
 
     Raises:
-      ToolError: there is no such thing.
-      DamagedError: it is damaged.
+      ToolError: a folder has neither.
     """
-    path = os.fspath(path)
-    if path.endswith((".keras", ".h5")):
-        return _open_keras(path)
     prefix = path[: -len(".index")] if path.endswith(".index") else path
     if tf.io.gfile.isdir(prefix):
         saved = os.path.join(prefix, "variables", "variables")
@@ -285,6 +281,20 @@ def open_checkpoint(path: str) -> Checkpoint:
                 f"{path} is a folder with neither a SavedModel nor a latest checkpoint; name a "
                 "checkpoint by its prefix, the path without .index"
             )
+    return prefix
+
+
+def open_checkpoint(path: str) -> Checkpoint:
+    """Opens a checkpoint's prefix, a folder with checkpoints, a SavedModel or a Keras file.
+
+    Raises:
+      ToolError: there is no such thing.
+      DamagedError: it is damaged.
+    """
+    path = os.fspath(path)
+    if path.endswith((".keras", ".h5")):
+        return _open_keras(path)
+    prefix = resolve_prefix(path)
     bundle = BundleReader(prefix)
     tables = []
     for name in bundle.names():
