@@ -164,8 +164,10 @@ class BundleReader:
         # Every entry, by its raw key. The key of the header is empty.
         self.raw: dict[bytes, bytes] = {}
         try:
-            at = read_varint(footer, 0)[1]
-            at = read_varint(footer, at)[1]
+            # A block of properties, which has none, then the block of blocks.
+            offset, at = read_varint(footer, 0)
+            size, at = read_varint(footer, at)
+            list(_table_entries(data, offset, size, path))
             offset, at = read_varint(footer, at)
             size, _ = read_varint(footer, at)
             for _, handle in _table_entries(data, offset, size, path):

@@ -178,8 +178,8 @@ def initial_slots_of(rule: str) -> tuple[float, ...]:
     }
     made = {cls(**settings.get(rule, {})) for cls in rules.ALL if rule.startswith(cls.name)}
     (chosen,) = [each for each in made if each.core_name == rule]
-    nothing = tf.IndexedSlices(tf.zeros([0, 1]), tf.zeros([0], tf.int64))
-    rules.apply(variable, nothing, chosen, learning_rate=0.1, step=0)
+    gradient = tf.IndexedSlices(tf.zeros([1, 1]), tf.zeros([1], tf.int64))
+    rules.apply(variable, gradient, chosen, learning_rate=0.1, step=0)
     return tuple(variable.state()["initial_slots"].numpy().tolist())
 
 

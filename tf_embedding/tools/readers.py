@@ -347,7 +347,9 @@ class TextReader(Reader):
                 try:
                     vectors[len(words)] = fields[1:]
                 except ValueError as error:
-                    raise ToolError(f"{self.where(number)}: {error}") from error
+                    blanks = "" if self._header else "; where words hold blanks, --dim says"
+                    blanks += "" if self._header else f" how many values follow, here {self.dim}"
+                    raise ToolError(f"{self.where(number)}: {error}{blanks}") from error
                 words.append(fields[0])
                 if len(words) == step:
                     yield self._make(first, words, vectors)
