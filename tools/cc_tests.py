@@ -6,7 +6,7 @@
   tools/cc_tests.py [--sanitizer=none|asan|tsan] [NAME ...]
 
 Each tests/cc/NAME_test.cc is a program over tests/cc/testing.h that is linked
-with all of cc/core; no TensorFlow is needed. Objects are kept in build/, by
+with all of cc/core and, without nvcc, cc/cuda; no TensorFlow is needed. Objects are kept in build/, by
 sanitizer. The last line is "N passed, N failed".
 """
 
@@ -58,7 +58,7 @@ def build(tests: list[str], sanitizer: str = "none") -> list[str]:
         return cxx.Job(source, os.path.join(folder, source + ".o"), command)
 
     with cxx.locked(folder):
-        core = [job(s) for s in cxx.sources("cc/core/**/*.cc")]
+        core = [job(s) for s in cxx.sources("cc/core/**/*.cc", "cc/cuda/*.cc")]
         mains = [job("tests/cc/%s_test.cc" % name) for name in tests]
         cxx.compile_all(mains + core)
         programs = []

@@ -59,6 +59,8 @@ inline absl::Status ToTensorFlow(const Status& status) {
       return absl::ResourceExhaustedError(status.message());
     case StatusCode::kDataLoss:
       return absl::DataLossError(status.message());
+    case StatusCode::kInternal:
+      return absl::InternalError(status.message());
   }
   return absl::InternalError(status.message());
 }
