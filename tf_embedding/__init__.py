@@ -38,6 +38,7 @@ from tf_embedding import (
     options,
     parts,
     rules,
+    stats,
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
@@ -54,6 +55,7 @@ from tf_embedding.options import (
     StorageOption,
     StorageType,
 )
+from tf_embedding.stats import Histogram, TableStats, TopKeys
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
@@ -71,12 +73,15 @@ __all__ = [
     "EmbeddingVariableOption",
     "FeatureConfig",
     "GlobalStepEvict",
+    "Histogram",
     "InitializerOption",
     "L2WeightEvict",
     "Rows",
     "StorageOption",
     "StorageType",
     "TableConfig",
+    "TableStats",
+    "TopKeys",
     "checkpoint",
     "config",
     "estimator",
@@ -91,6 +96,7 @@ __all__ = [
     "options",
     "parts",
     "rules",
+    "stats",
     "train",
 ]
 

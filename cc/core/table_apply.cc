@@ -240,6 +240,7 @@ class EmbeddingTable::ShareUpdate {
       meta->frequency =
           SaturatingAdd(meta->frequency, distinct_.counts()[begin + i]);
       meta->version = update_.step;
+      shard_->MarkChanged(rows[i]);
     }
   }
 

@@ -131,24 +131,6 @@ class SizeOp : public OpKernel {
   }
 };
 
-class StatsOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {5}, &out));
-    const TableStats stats = table->table()->stats();
-    auto values = out->vec<int64_t>();
-    values(0) = stats.size;
-    values(1) = stats.index_bytes;
-    values(2) = stats.row_bytes;
-    values(3) = stats.row_used_bytes;
-    values(4) = stats.fixed_bytes;
-  }
-};
-
 class RuleOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -410,7 +392,6 @@ class ImportOp : public OpKernel {
 
 TFE_REGISTER("VariableHandle", VariableHandleOp);
 TFE_REGISTER("Size", SizeOp);
-TFE_REGISTER("Stats", StatsOp);
 TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
 TFE_REGISTER("Remove", RemoveOp);

@@ -50,18 +50,6 @@ REGISTER_OP("TfEmbedding>Size")
     .SetShapeFn(ScalarShape)
     .Doc("The number of rows.");
 
-REGISTER_OP("TfEmbedding>Stats")
-    .Input("handle: resource")
-    .Output("stats: int64")
-    .SetIsStateful()
-    .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Vector(5));
-      return absl::OkStatus();
-    })
-    .Doc(
-        "Rows, bytes of the index, bytes held for rows, bytes of rows in use, "
-        "fixed bytes.");
-
 REGISTER_OP("TfEmbedding>Rule")
     .Input("handle: resource")
     .Output("rule: string")
