@@ -609,8 +609,10 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
 }
 
 Status DeviceTable::Find(const int64_t* keys, int64_t n,
-                         const DeviceColumns& out, void* stream) {
+                         const AllocateColumns& allocate, void* stream) {
   std::lock_guard<std::mutex> lock(mutex_);
+  DeviceColumns out = {};
+  TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
   return Check(launchers_->find_whole_rows(
       FindWholeRows{content_.view, keys, out}, n, stream));
 }

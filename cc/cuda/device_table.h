@@ -109,8 +109,11 @@ class DeviceTable {
   // keys, out: device memory, as everything below except where said.
   Status Lookup(const int64_t* keys, int64_t n, float* out, void* stream);
   Status LookupPooled(const DevicePooledRequest& request, void* stream);
-  // out has every column but keys; slots of shape().slot_width.
-  Status Find(const int64_t* keys, int64_t n, const DeviceColumns& out,
+  // allocate is called once with the width of slots; it gives every column but
+  // keys.
+  using AllocateColumns =
+      std::function<Status(int slot_width, DeviceColumns* out)>;
+  Status Find(const int64_t* keys, int64_t n, const AllocateColumns& allocate,
               void* stream);
 
   Status Apply(const BoundRule& rule, const int64_t* keys,

@@ -29,6 +29,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -192,6 +193,7 @@ class LoadBlocksOp : public OpKernel {
           context,
           ToTensorFlow(tables[t]->table()->CommitRestore(&prepared[t])));
       tables[t]->set_initialized();
+      OP_REQUIRES_OK(context, tables[t]->Publish(context));
       total.rows += prepared[t].report.rows;
       total.rows_reset += prepared[t].report.rows_reset;
       total.rows_of_others += prepared[t].report.rows_of_others;
@@ -375,6 +377,21 @@ TFE_REGISTER("BlockBytes", BlockBytesOp);
 TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
 
 #undef TFE_REGISTER
+
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(
+    Name("TfEmbedding>SaveBlocks")
+        .Device(DEVICE_GPU)
+        .HostMemory("handle")
+        .HostMemory("blocks"),
+    SaveBlocksOp);
+REGISTER_KERNEL_BUILDER(
+    Name("TfEmbedding>LoadBlocks")
+        .Device(DEVICE_GPU)
+        .HostMemory("handles")
+        .HostMemory("blocks")
+        .HostMemory("report"),
+    LoadBlocksOp);
 
 }  // namespace
 }  // namespace tf_embedding

@@ -14,6 +14,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -143,12 +144,43 @@ class ExportChunkOp : public OpKernel {
 #define TFE_REGISTER(name, kernel) \
   REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
-TFE_REGISTER("Stats", StatsOp);
 TFE_REGISTER("TopKeys", TopKeysOp);
 TFE_REGISTER("Histogram", HistogramOp);
 TFE_REGISTER("ExportChunk", ExportChunkOp);
 
 #undef TFE_REGISTER
+
+TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>Stats").Device(DEVICE_CPU), StatsOp);
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(
+    Name("TfEmbedding>TopKeys")
+        .Device(DEVICE_GPU)
+        .HostMemory("handle")
+        .HostMemory("n")
+        .HostMemory("keys")
+        .HostMemory("values"),
+    TopKeysOp);
+REGISTER_KERNEL_BUILDER(
+    Name("TfEmbedding>Histogram")
+        .Device(DEVICE_GPU)
+        .HostMemory("handle")
+        .HostMemory("step")
+        .HostMemory("edges")
+        .HostMemory("counts"),
+    HistogramOp);
+REGISTER_KERNEL_BUILDER(
+    Name("TfEmbedding>ExportChunk")
+        .Device(DEVICE_GPU)
+        .HostMemory("handle")
+        .HostMemory("cursor")
+        .HostMemory("max_rows")
+        .HostMemory("next")
+        .HostMemory("keys")
+        .HostMemory("values")
+        .HostMemory("slots")
+        .HostMemory("frequency")
+        .HostMemory("version"),
+    ExportChunkOp);
 
 }  // namespace
 }  // namespace tf_embedding
