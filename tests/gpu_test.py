@@ -35,7 +35,14 @@ WITHOUT_A_TABLE = {
     "BlocksFromBytes",
 }
 # Ops of a table that a device does not have yet: docs/gpu.md.
-NOT_ON_DEVICES: set[str] = set()
+NOT_ON_DEVICES = {
+    "Evict",
+    "TakeEvicted",
+    "StartDelta",
+    "DeltaSince",
+    "FinishDelta",
+    "ForgetConsumer",
+}
 
 
 def all_ops() -> set[str]:

@@ -42,6 +42,7 @@ from tf_embedding import (
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.delta import DeltaCheckpoint
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.options import (
     CacheStrategy,
@@ -69,6 +70,7 @@ __all__ = [
     "CacheStrategy",
     "CheckpointOption",
     "CounterFilter",
+    "DeltaCheckpoint",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
     "FeatureConfig",

@@ -181,7 +181,9 @@ Status DeviceTable::Init(void* stream) {
                              options_.name);
   }
   TFE_CHECK_DEVICE(launchers_->create_event(&event_));
-  return MakeContent(nullptr, nullptr, stream, &content_);
+  TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
+  TFE_RETURN_IF_ERROR(GrowIndex(&content_, options_.reserve, stream));
+  return GrowRows(&content_, options_.reserve);
 }
 
 Status DeviceTable::Check(int error) const {
@@ -450,7 +452,7 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
   Content changed;
   SetLayout(rule, initial_slots, &changed.view.rows);
   const int64_t end = content->known.end;
-  Status status = GrowRows(&changed, end);
+  Status status = GrowRows(&changed, std::max(end, options_.reserve));
   if (status.ok()) {
     status = Check(launchers_->convert_rows(
         ConvertRows{content->view.rows, changed.view.rows}, end, stream));
@@ -553,6 +555,8 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
   stats->size = content_.known.size;
   stats->index_bytes = int64_t{content_.view.index.num_buckets} *
                        static_cast<int64_t>(sizeof(IndexBucket));
+  stats->index_slots =
+      int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
   const int64_t row_bytes = RowBytes(content_.view.rows);
   stats->row_bytes =
       content_.row_capacity * row_bytes +

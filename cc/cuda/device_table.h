@@ -69,6 +69,7 @@ struct DeviceTableOptions {
   std::string name;  // for errors
   int dim = 0;
   InitializerSpec initializer;
+  int64_t reserve = 0;  // rows for which there is room from the start
 };
 
 // A lookup of one feature; pointers to device memory, otherwise as

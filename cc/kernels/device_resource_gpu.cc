@@ -33,6 +33,14 @@ absl::Status Copy(tensorflow::OpKernelContext* context,
                   TableRef* table) {
   const auto type = tensorflow::TypeIndex::Make<DeviceTableResource>();
   if (handle.hash_code() != type.hash_code()) return absl::OkStatus();
+#if !defined(TF_EMBEDDING_DEVICE_ON_HOST)
+  if (context->op_device_context() == nullptr) {
+    return absl::UnimplementedError(
+        absl::StrCat(context->op_kernel().type_string(),
+                     " is not available for a variable on a GPU; make the "
+                     "variable under tf.device(\"/CPU:0\")"));
+  }
+#endif
   DeviceTableRef device;
   TF_RETURN_IF_ERROR(tensorflow::LookupResource(context, handle, &device));
   DeviceExecutor executor(context);

@@ -9,6 +9,7 @@
 #include "cc/core/stats.h"
 #include "cc/kernels/resource.h"
 #include "cc/kernels/rows_output.h"
+#include "cc/kernels/stats_output.h"
 
 namespace tf_embedding {
 namespace {
@@ -26,30 +27,7 @@ class StatsOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    const TableStats s = table->table()->stats();
-    const int64_t values[] = {s.size,
-                              s.counters.inserted,
-                              s.counters.admitted,
-                              s.counters.refused,
-                              s.counters.evicted,
-                              s.counters.removed,
-                              s.lookups,
-                              s.lookup_hits,
-                              s.index_bytes,
-                              s.row_bytes,
-                              s.row_used_bytes,
-                              s.candidate_bytes,
-                              s.eviction_bytes,
-                              s.fixed_bytes,
-                              s.index_slots,
-                              s.sampled_keys,
-                              s.sampled_probes,
-                              s.max_probe};
-    Tensor* out;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(
-                       0, {static_cast<int64_t>(std::size(values))}, &out));
-    std::copy(std::begin(values), std::end(values), out->vec<int64_t>().data());
+    OP_REQUIRES_OK(context, OutputStats(context, table->table()->stats()));
   }
 };
 

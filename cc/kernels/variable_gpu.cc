@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cc/kernels/device_resource.h"
+#include "cc/kernels/stats_output.h"
 
 namespace tf_embedding {
 namespace {
@@ -52,7 +53,7 @@ std::unique_ptr<DeviceAllocator> AllocatorOf(OpKernelContext* context) {
 class VariableHandleOp : public OpKernel {
  public:
   explicit VariableHandleOp(OpKernelConstruction* context) : OpKernel(context) {
-    int64_t dim, seed;
+    int64_t dim, seed, reserve;
     std::string initializer;
     InitializerSpec& spec = options_.initializer;
     OP_REQUIRES_OK(context, context->GetAttr("dim", &dim));
@@ -61,7 +62,9 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("init_b", &spec.b));
     OP_REQUIRES_OK(context, context->GetAttr("seed", &seed));
     OP_REQUIRES_OK(context, context->GetAttr("matrix", &spec.matrix));
+    OP_REQUIRES_OK(context, context->GetAttr("init_capacity", &reserve));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
+    OP_REQUIRES_OK(context, CheckNoLimits(context));
     OP_REQUIRES(context, dim <= kMaxDim,
                 absl::InvalidArgumentError(absl::StrCat(
                     "dim is ", dim, "; it must be in [1, ", kMaxDim, "]")));
@@ -70,6 +73,7 @@ class VariableHandleOp : public OpKernel {
     spec.seed = static_cast<uint64_t>(seed);
     options_.dim = static_cast<int>(dim);
     options_.name = name();
+    options_.reserve = reserve;
   }
 
   void Compute(OpKernelContext* context) override {
@@ -104,6 +108,25 @@ class VariableHandleOp : public OpKernel {
   }
 
  private:
+  // Rows come and go on a device as they are told to, not by rules.
+  static absl::Status CheckNoLimits(OpKernelConstruction* context) {
+    int64_t steps, frequency, keys, bytes;
+    float seconds, norm;
+    TF_RETURN_IF_ERROR(context->GetAttr("steps_to_live", &steps));
+    TF_RETURN_IF_ERROR(context->GetAttr("seconds_to_live", &seconds));
+    TF_RETURN_IF_ERROR(context->GetAttr("l2_threshold", &norm));
+    TF_RETURN_IF_ERROR(context->GetAttr("min_frequency", &frequency));
+    TF_RETURN_IF_ERROR(context->GetAttr("max_keys", &keys));
+    TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &bytes));
+    if (steps == 0 && frequency == 0 && keys == 0 && bytes == 0 &&
+        seconds == 0 && norm == 0) {
+      return absl::OkStatus();
+    }
+    return absl::UnimplementedError(
+        "eviction is not available for a variable on a GPU; make the variable "
+        "under tf.device(\"/CPU:0\"), or without eviction");
+  }
+
   absl::Status Create(OpKernelContext* context,
                       DeviceTableResource** resource) const {
     std::unique_ptr<DeviceTable> table;
@@ -136,17 +159,10 @@ class StatsOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     DeviceTableRef table;
     OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {5}, &out));
     TableStats stats;
     OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Stats(
                                 StreamOf(context), &stats)));
-    auto values = out->vec<int64_t>();
-    values(0) = stats.size;
-    values(1) = stats.index_bytes;
-    values(2) = stats.row_bytes;
-    values(3) = stats.row_used_bytes;
-    values(4) = stats.fixed_bytes;
+    OP_REQUIRES_OK(context, OutputStats(context, stats));
   }
 };
 
