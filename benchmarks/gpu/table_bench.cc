@@ -135,8 +135,9 @@ double Milliseconds(int calls, const std::function<void(int)>& call) {
 
 void Print(const std::string& what, double ms, double keys, double bytes) {
   const double rate = keys / ms * 1e3;
-  std::printf("| %-52s | %9.4f | %7.3f | %7.3f | %5.1f %% |\n", what.c_str(), ms,
-              rate / 1e9, rate / (1 << 30), 100 * bytes / copy_bytes_per_ms / ms);
+  std::printf("| %-52s | %9.4f | %7.3f | %7.3f | %5.1f %% |\n", what.c_str(),
+              ms, rate / 1e9, rate / (1 << 30),
+              100 * bytes / copy_bytes_per_ms / ms);
   std::fflush(stdout);
 }
 
@@ -201,8 +202,8 @@ std::vector<Array<int64_t>> Inputs(int64_t n,
     inputs.emplace_back(n);
     inputs.back().Set(keys);
     std::sort(keys.begin(), keys.end());
-    total += static_cast<double>(
-        std::unique(keys.begin(), keys.end()) - keys.begin());
+    total += static_cast<double>(std::unique(keys.begin(), keys.end()) -
+                                 keys.begin());
   }
   *distinct = total / kInputs;
   return inputs;
@@ -240,8 +241,9 @@ void Find() {
     for (const double load : {0.5, 0.75}) {
       // Of 5 slots a bucket, 2^k buckets; the table doubles at 0.75.
       const int64_t slots = 5 * (small ? int64_t{1} << 12 : int64_t{1} << 24);
-      const auto rows = static_cast<int64_t>(static_cast<double>(slots) * load) -
-                        (load == 0.75 ? 3 * n + n : 0);
+      const auto rows =
+          static_cast<int64_t>(static_cast<double>(slots) * load) -
+          (load == 0.75 ? 3 * n + n : 0);
       Array<float> buffer(n * dim);
       const auto table = Filled(dim, rows, "sgd", buffer.data(), n);
       TableStats stats;

@@ -105,16 +105,15 @@ void Initializer::FillRows(const int64_t* keys, int n,
     case InitializerKind::kUniform: {
       const float range = b - a;
       const float most = std::nextafter(b, a);
-      FillFromWords(
-          spec_.seed, keys, n, dim_, out, [a, range, most](uint32_t word) {
-            return UniformValue(word, a, range, most);
-          });
+      FillFromWords(spec_.seed, keys, n, dim_, out,
+                    [a, range, most](uint32_t word) {
+                      return UniformValue(word, a, range, most);
+                    });
       return;
     }
     case InitializerKind::kNormal:
-      FillFromWords(spec_.seed, keys, n, dim_, out, [a, b](uint32_t word) {
-        return NormalValue(word, a, b);
-      });
+      FillFromWords(spec_.seed, keys, n, dim_, out,
+                    [a, b](uint32_t word) { return NormalValue(word, a, b); });
       return;
     case InitializerKind::kTruncatedNormal:
       FillFromWords(spec_.seed, keys, n, dim_, out, [a, b](uint32_t word) {

@@ -188,9 +188,9 @@ Status DeviceTable::Init(void* stream) {
 
 Status DeviceTable::Check(int error) const {
   if (error == 0) return Status();
-  return Status(StatusCode::kInternal,
-                "the device failed in embedding table " + options_.name + ": " +
-                    launchers_->describe(error));
+  return Status(StatusCode::kInternal, "the device failed in embedding table " +
+                                           options_.name + ": " +
+                                           launchers_->describe(error));
 }
 
 Status DeviceTable::OutOfMemory(const Content& content, int64_t bytes) const {
@@ -247,9 +247,9 @@ Status DeviceTable::SetInitializer(
     const auto n = static_cast<int64_t>(spec.matrix.size());
     float* matrix;
     TFE_RETURN_IF_ERROR(AllocateArray(content_, n, &matrix));
-    int error = launchers_->copy(matrix, spec.matrix.data(),
-                                 n * static_cast<int64_t>(sizeof(float)),
-                                 stream);
+    int error =
+        launchers_->copy(matrix, spec.matrix.data(),
+                         n * static_cast<int64_t>(sizeof(float)), stream);
     if (error == 0) error = launchers_->synchronize(stream);
     if (error != 0) {
       allocator_->Release(matrix);
@@ -373,8 +373,7 @@ Status DeviceTable::EnsureRoom(Content* content, int64_t n, void* stream) {
   Status status;
   for (const int64_t keys : {n * (1 + kBatchesAhead), n}) {
     if (content->HasRoom(keys)) return Status();
-    const int64_t new_rows =
-        std::max<int64_t>(0, keys - content->known.free);
+    const int64_t new_rows = std::max<int64_t>(0, keys - content->known.free);
     status = GrowIndex(content, content->known.size + keys, stream);
     if (status.ok()) status = GrowRows(content, content->known.end + new_rows);
     if (status.ok() || status.code() != StatusCode::kResourceExhausted) break;
@@ -461,8 +460,7 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
     ReleaseRows(&changed);
     return status;
   }
-  *rows_reset =
-      content->view.rows.slot_width() > 0 ? content->known.size : 0;
+  *rows_reset = content->view.rows.slot_width() > 0 ? content->known.size : 0;
   ReleaseRows(content);
   content->view.rows = changed.view.rows;
   content->num_slabs = changed.num_slabs;
@@ -519,10 +517,10 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
       FindRows{view.index, keys, space.rows, space.positions, missing}, n,
       stream));
   TFE_RETURN_IF_ERROR(Leaders(keys, n, /*found=*/false, space, stream));
-  TFE_CHECK_DEVICE(launchers_->insert_rows(
-      InsertRows{view, keys, space.leaders, space.ranks, version, space.rows,
-                 missing},
-      n, stream));
+  TFE_CHECK_DEVICE(
+      launchers_->insert_rows(InsertRows{view, keys, space.leaders, space.ranks,
+                                         version, space.rows, missing},
+                              n, stream));
   TFE_CHECK_DEVICE(launchers_->share_rows(
       ShareRows{space.scratch, space.slot_of, space.rows, missing}, n, stream));
   TFE_CHECK_DEVICE(launchers_->count_leaders(
@@ -635,8 +633,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/true, &space));
   const auto version = static_cast<uint32_t>(step);
-  TFE_RETURN_IF_ERROR(
-      FindOrInsert(&content_, keys, n, version, space, stream));
+  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
   uint32_t* const num_pieces = space.flags + 1;
   const SortedBatch batch{space.sorted_rows, space.sorted_positions, n};
   const Gradients values{gradients, counts, options_.dim};
@@ -664,9 +661,8 @@ Status DeviceTable::Adopt(const BoundRule& rule, void* stream,
                           int64_t* rows_reset) {
   if (content_.rule == rule.info) return Status();
   float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
-  float* const scalars =
-      std::copy_n(rule.initial_vector_slots, rule.info->vector_slots.size(),
-                  initial_slots);
+  float* const scalars = std::copy_n(
+      rule.initial_vector_slots, rule.info->vector_slots.size(), initial_slots);
   std::copy_n(rule.initial_scalar_slots, rule.info->scalar_slots.size(),
               scalars);
   return ChangeRule(rule.info, initial_slots, &content_, stream, rows_reset);
@@ -682,8 +678,7 @@ Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
   const auto version = static_cast<uint32_t>(step);
-  TFE_RETURN_IF_ERROR(
-      FindOrInsert(&content_, keys, n, version, space, stream));
+  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
   return Check(launchers_->set_vectors(
       SetVectors{content_.view.rows, space.sorted_rows, space.sorted_positions,
                  n, values, version},
@@ -697,8 +692,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
   if (n == 0) return Status();
   std::lock_guard<std::mutex> lock(mutex_);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
-  TFE_RETURN_IF_ERROR(
-      EnsureFreeList(&content_, content_.known.end, stream));
+  TFE_RETURN_IF_ERROR(EnsureFreeList(&content_, content_.known.end, stream));
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
   const DeviceView& view = content_.view;
@@ -724,8 +718,8 @@ Status DeviceTable::Clear(void* stream) {
   std::lock_guard<std::mutex> lock(mutex_);
   const RowsView& rows = content_.view.rows;
   float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
-  float* const scalars = std::copy_n(rows.initial_vector_slots,
-                                     rows.vector_slots, initial_slots);
+  float* const scalars =
+      std::copy_n(rows.initial_vector_slots, rows.vector_slots, initial_slots);
   std::copy_n(rows.initial_scalar_slots, rows.scalar_slots, scalars);
   Content empty;
   const Status status =
@@ -778,11 +772,11 @@ Status DeviceTable::Export(const EmbeddingTable::Allocate& allocate,
   carve(static_cast<char*>(memory));
   const auto write = [&]() -> Status {
     TFE_CHECK_DEVICE(launchers_->set_zero(used, end * 4, stream));
-    TFE_CHECK_DEVICE(launchers_->tell_rows(
-        TellRows{view.index, key_of_row, used}, view.index.num_buckets,
-        stream));
-    TFE_CHECK_DEVICE(launchers_->prefix_sum(used, ranks, end, temp, sum_bytes,
-                                            stream));
+    TFE_CHECK_DEVICE(
+        launchers_->tell_rows(TellRows{view.index, key_of_row, used},
+                              view.index.num_buckets, stream));
+    TFE_CHECK_DEVICE(
+        launchers_->prefix_sum(used, ranks, end, temp, sum_bytes, stream));
     int64_t done = 0;
     for (int64_t from = 0; from < end; from += piece) {
       const int64_t rows = std::min(piece, end - from);
@@ -899,9 +893,8 @@ Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,
       TFE_RETURN_IF_ERROR(
           FindOrInsert(content, keys, count, /*version=*/0, space, stream));
       TFE_CHECK_DEVICE(launchers_->set_rows(
-          SetRows{content->view.rows, space.sorted_rows,
-                  space.sorted_positions, count, values, slots, frequency,
-                  version},
+          SetRows{content->view.rows, space.sorted_rows, space.sorted_positions,
+                  count, values, slots, frequency, version},
           count, stream));
       // The next piece goes into the same memory, from memory of the caller's.
       TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
@@ -947,8 +940,9 @@ struct HostRows {
 };
 
 Status OutOfHostMemory(const std::string& name) {
-  return ResourceExhausted("out of host memory for the rows of embedding table ",
-                           name, ", which are copied from or to the device");
+  return ResourceExhausted(
+      "out of host memory for the rows of embedding table ", name,
+      ", which are copied from or to the device");
 }
 
 }  // namespace

@@ -124,8 +124,7 @@ class DeviceTable {
   Status Upsert(const int64_t* keys, const float* values, int64_t n,
                 int64_t step, void* stream);
   // Waits for the stream.
-  Status Remove(const int64_t* keys, int64_t n, void* stream,
-                int64_t* removed);
+  Status Remove(const int64_t* keys, int64_t n, void* stream, int64_t* removed);
   Status Clear(void* stream);
 
   // Between the host's memory and the device, a piece at a time; both wait.

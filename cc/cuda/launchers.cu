@@ -77,7 +77,9 @@ int SetZero(void* memory, int64_t bytes, void* stream) {
   if (bytes == 0) return 0;
   return cudaMemsetAsync(memory, 0, bytes, ToStream(stream));
 }
-int Synchronize(void* stream) { return cudaStreamSynchronize(ToStream(stream)); }
+int Synchronize(void* stream) {
+  return cudaStreamSynchronize(ToStream(stream));
+}
 
 int CreateEvent(void** event) {
   return cudaEventCreateWithFlags(reinterpret_cast<cudaEvent_t*>(event),

@@ -44,8 +44,8 @@ Counts& AllCounts() {
 // Item number i of a permutation of 0..n-1.
 int64_t Permuted(int64_t i, int64_t n, uint64_t order) {
   if (order == 0) return i;
-  auto step = static_cast<int64_t>(
-      MixKey(static_cast<int64_t>(order)) % static_cast<uint64_t>(n));
+  auto step = static_cast<int64_t>(MixKey(static_cast<int64_t>(order)) %
+                                   static_cast<uint64_t>(n));
   while (std::gcd(step, n) != 1) ++step;
   const auto start = static_cast<int64_t>(order % static_cast<uint64_t>(n));
   return static_cast<int64_t>(
@@ -90,8 +90,8 @@ void* Allocate(int64_t bytes) {
   const int64_t limit = Launches().memory_limit;
   if (limit >= 0 && counts.bytes_held + bytes > limit) return nullptr;
   void* const memory = std::aligned_alloc(
-      kAlignment, (std::max<int64_t>(bytes, 1) + kAlignment - 1) / kAlignment *
-                      kAlignment);
+      kAlignment,
+      (std::max<int64_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
   if (memory == nullptr) return nullptr;
   // What a device's memory holds at first is anything.
   std::memset(memory, 0xA5, static_cast<size_t>(bytes));
@@ -145,8 +145,7 @@ int64_t SortBytes(int64_t /*n*/) { return 1; }
 int Sort(const uint32_t* keys, uint32_t* sorted_keys, const uint32_t* values,
          uint32_t* sorted_values, int64_t n, int end_bit, void* /*workspace*/,
          int64_t /*workspace_bytes*/, void* /*stream*/) {
-  const uint32_t mask =
-      end_bit >= 32 ? 0xFFFFFFFFu : (1u << end_bit) - 1;
+  const uint32_t mask = end_bit >= 32 ? 0xFFFFFFFFu : (1u << end_bit) - 1;
   std::vector<uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {

@@ -47,10 +47,10 @@ TFE_DEVICE float PoolDivisor(Combiner combiner, const float* weights,
 
 // The factor by which clipping scales a row, and the row's norm.
 template <class Group>
-TFE_DEVICE float ClipScale(const Group& group, float max_norm,
-                           const float* row, int dim, float* norm) {
-  *norm = std::sqrt(
-      SumColumns(group, dim, [&](int c) { return row[c] * row[c]; }));
+TFE_DEVICE float ClipScale(const Group& group, float max_norm, const float* row,
+                           int dim, float* norm) {
+  *norm =
+      std::sqrt(SumColumns(group, dim, [&](int c) { return row[c] * row[c]; }));
   return *norm > max_norm ? max_norm / *norm : 1;
 }
 
@@ -110,8 +110,7 @@ struct LookupBags {
       for (int64_t i = bag.begin; i < bag.end && divisor != 0; ++i) {
         const int64_t key = keys[i];
         const uint32_t row = FindRow(index, key);
-        const float* const record =
-            row == kNoRow ? nullptr : rows.Record(row);
+        const float* const record = row == kNoRow ? nullptr : rows.Record(row);
         const float scale = weights == nullptr ? 1.0f : weights[i];
         for (int u = 0; u < kColumns; ++u) {
           const int c = base + group.rank() + u * group.size();
@@ -165,12 +164,12 @@ struct PoolGradients {
         row_gradient[c] = divisor == 0 ? 0.0f : 0.0f + scale * gradient[c];
       }
       if (clip != 1) {
-        // d clip(r) = max_norm / |r| (I - r r^T / |r|^2): the part along r goes.
-        const float along = SumColumns(group, dim,
-                                       [&](int c) {
-                                         return row[c] * row_gradient[c];
-                                       }) /
-                            (norm * norm);
+        // d clip(r) = max_norm / |r| (I - r r^T / |r|^2): the part along r
+        // goes.
+        const float along =
+            SumColumns(group, dim,
+                       [&](int c) { return row[c] * row_gradient[c]; }) /
+            (norm * norm);
         for (int c = group.rank(); c < dim; c += group.size()) {
           row_gradient[c] += -along * row[c];
         }

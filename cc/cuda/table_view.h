@@ -65,8 +65,7 @@ struct RowsView {
       *place = shifted & ((int64_t{1} << (log2_first + doublings)) - 1);
       return doublings + static_cast<int>(large) - 1;
     }
-    const int slab =
-        FloorLog2(static_cast<uint32_t>(shifted >> log2_first));
+    const int slab = FloorLog2(static_cast<uint32_t>(shifted >> log2_first));
     *place = shifted - (int64_t{1} << (log2_first + slab));
     return slab;
   }
@@ -139,7 +138,8 @@ TFE_DEVICE uint32_t FindRow(const IndexView& index, int64_t key) {
     const uint32_t control = bucket.control;
     uint32_t row = kNoRow;
     for (int s = 0; s < kSlotsPerBucket; ++s) {
-      if (bucket.keys[s] == key && (control >> s & 1) != 0) row = bucket.rows[s];
+      if (bucket.keys[s] == key && (control >> s & 1) != 0)
+        row = bucket.rows[s];
     }
     if (row != kNoRow) return row;
     if ((control & IndexBucket::kPassedMask) == 0) return kNoRow;
@@ -204,8 +204,8 @@ TFE_DEVICE bool RemoveKey(const IndexView& index, int64_t key) {
   return false;
 }
 
-TFE_DEVICE float InitialValue(const InitialView& initial, int64_t key,
-                              int dim, int column) {
+TFE_DEVICE float InitialValue(const InitialView& initial, int64_t key, int dim,
+                              int column) {
   if (initial.kind == InitializerKind::kConstant) return initial.a;
   if (initial.kind == InitializerKind::kMatrix) {
     int64_t row = key % initial.matrix_rows;
@@ -213,8 +213,8 @@ TFE_DEVICE float InitialValue(const InitialView& initial, int64_t key,
     return initial.matrix[row * dim + column];
   }
   const PhiloxWords words =
-      Philox4x32(static_cast<uint64_t>(key),
-                 static_cast<uint64_t>(column / 4), initial.seed);
+      Philox4x32(static_cast<uint64_t>(key), static_cast<uint64_t>(column / 4),
+                 initial.seed);
   // Not words.w[column % 4]: an index would put them into memory.
   const int which = column % 4;
   const uint32_t word = which == 0   ? words.w[0]

@@ -146,8 +146,8 @@ class SaveBlocksOp : public OpKernel {
                    ToTensorFlow(table->table()->EvictForSave(&executor)));
     uint32_t since = 0;
     if (!consumer_.empty()) {
-      OP_REQUIRES_OK(context, ToTensorFlow(table->table()->DeltaSince(
-                                  consumer_, &since)));
+      OP_REQUIRES_OK(
+          context, ToTensorFlow(table->table()->DeltaSince(consumer_, &since)));
       OP_REQUIRES(context, since > 0,
                   absl::InvalidArgumentError(absl::StrCat(
                       "consumer is \"", consumer_,
@@ -198,10 +198,10 @@ class LoadBlocksOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {3}, &report));
     DeviceExecutor executor(context);
     RestoreReport total;
-    OP_REQUIRES_OK(context, ToTensorFlow(
-                                delta_ ? Apply(tables, parts, &executor, &total)
-                                       : Restore(tables, &parts, &executor,
-                                                 &total)));
+    OP_REQUIRES_OK(
+        context,
+        ToTensorFlow(delta_ ? Apply(tables, parts, &executor, &total)
+                            : Restore(tables, &parts, &executor, &total)));
     for (const TableRef& table : tables) {
       OP_REQUIRES_OK(context, table->Publish(context));
     }
@@ -442,19 +442,17 @@ TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
 #undef TFE_REGISTER
 
 // On a device: of a copy of the table on the host (GetTable).
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>SaveBlocks")
-        .Device(DEVICE_GPU)
-        .HostMemory("handle")
-        .HostMemory("blocks"),
-    SaveBlocksOp);
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>LoadBlocks")
-        .Device(DEVICE_GPU)
-        .HostMemory("handles")
-        .HostMemory("blocks")
-        .HostMemory("report"),
-    LoadBlocksOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>SaveBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("blocks"),
+                        SaveBlocksOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LoadBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handles")
+                            .HostMemory("blocks")
+                            .HostMemory("report"),
+                        LoadBlocksOp);
 
 }  // namespace
 }  // namespace tf_embedding

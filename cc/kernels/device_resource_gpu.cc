@@ -18,8 +18,8 @@ class HostCopy final : public TableResource {
 
   absl::Status Publish(tensorflow::OpKernelContext* context) override {
     DeviceExecutor executor(context);
-    TF_RETURN_IF_ERROR(ToTensorFlow(device_->table()->FromHost(
-        *table(), StreamOf(context), &executor)));
+    TF_RETURN_IF_ERROR(ToTensorFlow(
+        device_->table()->FromHost(*table(), StreamOf(context), &executor)));
     if (initialized()) device_->set_initialized();
     return absl::OkStatus();
   }
@@ -52,7 +52,8 @@ absl::Status Copy(tensorflow::OpKernelContext* context,
   return absl::OkStatus();
 }
 
-[[maybe_unused]] const bool registered = (DeviceTableCopier() = Copy) != nullptr;
+[[maybe_unused]] const bool registered =
+    (DeviceTableCopier() = Copy) != nullptr;
 
 }  // namespace
 }  // namespace tf_embedding

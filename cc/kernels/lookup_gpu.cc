@@ -25,9 +25,9 @@ using ::tensorflow::TensorShape;
 
 absl::Status CheckDevice(int error) {
   if (error == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("the device failed in an embedding ",
-                                          "op: ",
-                                          Launchers()->describe(error)));
+  return absl::InternalError(
+      absl::StrCat("the device failed in an embedding ",
+                   "op: ", Launchers()->describe(error)));
 }
 
 // Null where the feature has no weights.
@@ -65,10 +65,10 @@ class LookupOp : public OpKernel {
     OP_REQUIRES_OK(context, shape.AddDimWithStatus(dim_));
     Tensor* values;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &values));
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Lookup(
-                                keys.flat<int64_t>().data(), keys.NumElements(),
-                                values->flat<float>().data(),
-                                StreamOf(context))));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->Lookup(
+                       keys.flat<int64_t>().data(), keys.NumElements(),
+                       values->flat<float>().data(), StreamOf(context))));
   }
 
  private:
@@ -99,10 +99,10 @@ class LookupManyOp : public OpKernel {
       OP_REQUIRES_OK(context, shape.AddDimWithStatus(dims_[f]));
       Tensor* out;
       OP_REQUIRES_OK(context, values.allocate(f, shape, &out));
-      OP_REQUIRES_OK(
-          context, ToTensorFlow(table->table()->Lookup(
-                       keys[f].flat<int64_t>().data(), keys[f].NumElements(),
-                       out->flat<float>().data(), StreamOf(context))));
+      OP_REQUIRES_OK(context,
+                     ToTensorFlow(table->table()->Lookup(
+                         keys[f].flat<int64_t>().data(), keys[f].NumElements(),
+                         out->flat<float>().data(), StreamOf(context))));
     }
   }
 
@@ -163,8 +163,8 @@ class LookupPooledOp : public OpKernel {
       DevicePooledRequest request;
       request.num_keys = keys[f].NumElements();
       OP_REQUIRES_OK(context, GetNumBags(splits[f], &request.num_bags));
-      OP_REQUIRES_OK(context, GetWeights(weights[f], request.num_keys,
-                                         &request.weights));
+      OP_REQUIRES_OK(
+          context, GetWeights(weights[f], request.num_keys, &request.weights));
       request.keys = keys[f].vec<int64_t>().data();
       request.splits = splits[f].vec<int64_t>().data();
       request.pool = specs_[f];
@@ -209,17 +209,15 @@ class PooledGradientOp : public OpKernel {
     for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
       int64_t num_bags, num_keys;
       OP_REQUIRES_OK(context, GetNumBags(splits[f], &num_bags));
-      OP_REQUIRES(context,
-                  gradients[f].dims() == 2 &&
-                      gradients[f].dim_size(0) == num_bags,
-                  absl::InvalidArgumentError(absl::StrCat(
-                      "gradients has shape ", gradients[f].shape().DebugString(),
-                      "; it must have a row for each of the ", num_bags,
-                      " bags")));
+      OP_REQUIRES(
+          context,
+          gradients[f].dims() == 2 && gradients[f].dim_size(0) == num_bags,
+          absl::InvalidArgumentError(absl::StrCat(
+              "gradients has shape ", gradients[f].shape().DebugString(),
+              "; it must have a row for each of the ", num_bags, " bags")));
       const int64_t dim = gradients[f].dim_size(1);
-      OP_REQUIRES_OK(context,
-                     GetNumKeys(context, splits[f], weights[f], rows[f],
-                                &num_keys));
+      OP_REQUIRES_OK(context, GetNumKeys(context, splits[f], weights[f],
+                                         rows[f], &num_keys));
       PoolGradients kernel = {};
       OP_REQUIRES_OK(context,
                      GetWeights(weights[f], num_keys, &kernel.weights));
@@ -253,8 +251,8 @@ class PooledGradientOp : public OpKernel {
                                  const Tensor& weights, const Tensor& rows,
                                  int64_t* num_keys) {
     if (weights.NumElements() > 0 || rows.NumElements() > 0) {
-      *num_keys = weights.NumElements() > 0 ? weights.NumElements()
-                                            : rows.dim_size(0);
+      *num_keys =
+          weights.NumElements() > 0 ? weights.NumElements() : rows.dim_size(0);
       return absl::OkStatus();
     }
     const int64_t* const last =
@@ -298,11 +296,12 @@ REGISTER_KERNEL_BUILDER(
 REGISTER_KERNEL_BUILDER(
     Name("TfEmbedding>LookupMany").Device(TableDevice()).HostMemory("handles"),
     LookupManyOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LookupPooled")
+                            .Device(TableDevice())
+                            .HostMemory("handles"),
+                        LookupPooledOp);
 REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>LookupPooled").Device(TableDevice()).HostMemory("handles"),
-    LookupPooledOp);
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>PooledGradient").Device(TableDevice()),
-                        PooledGradientOp);
+    Name("TfEmbedding>PooledGradient").Device(TableDevice()), PooledGradientOp);
 REGISTER_KERNEL_BUILDER(
     Name("TfEmbedding>RowSplits").Device(TableDevice()).HostMemory("num_rows"),
     RowSplitsOp);

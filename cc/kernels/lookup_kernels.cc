@@ -268,7 +268,7 @@ class RowSplitsOp : public OpKernel {
   }
 };
 
-#define TFE_REGISTER(name, kernel)                                        \
+#define TFE_REGISTER(name, kernel) \
   TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
 TFE_REGISTER("Lookup", LookupOp);

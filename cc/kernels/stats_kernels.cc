@@ -130,35 +130,32 @@ TFE_REGISTER("ExportChunk", ExportChunkOp);
 
 TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>Stats").Device(DEVICE_CPU), StatsOp);
 // On a device: of a copy of the table on the host (GetTable).
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>TopKeys")
-        .Device(DEVICE_GPU)
-        .HostMemory("handle")
-        .HostMemory("n")
-        .HostMemory("keys")
-        .HostMemory("values"),
-    TopKeysOp);
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>Histogram")
-        .Device(DEVICE_GPU)
-        .HostMemory("handle")
-        .HostMemory("step")
-        .HostMemory("edges")
-        .HostMemory("counts"),
-    HistogramOp);
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>ExportChunk")
-        .Device(DEVICE_GPU)
-        .HostMemory("handle")
-        .HostMemory("cursor")
-        .HostMemory("max_rows")
-        .HostMemory("next")
-        .HostMemory("keys")
-        .HostMemory("values")
-        .HostMemory("slots")
-        .HostMemory("frequency")
-        .HostMemory("version"),
-    ExportChunkOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>TopKeys")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("n")
+                            .HostMemory("keys")
+                            .HostMemory("values"),
+                        TopKeysOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Histogram")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("step")
+                            .HostMemory("edges")
+                            .HostMemory("counts"),
+                        HistogramOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>ExportChunk")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("cursor")
+                            .HostMemory("max_rows")
+                            .HostMemory("next")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version"),
+                        ExportChunkOp);
 
 }  // namespace
 }  // namespace tf_embedding

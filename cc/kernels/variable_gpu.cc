@@ -148,8 +148,9 @@ class SizeOp : public OpKernel {
     OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
     Tensor* size;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &size));
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Size(
-                                StreamOf(context), &size->scalar<int64_t>()())));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->Size(
+                       StreamOf(context), &size->scalar<int64_t>()())));
   }
 };
 
@@ -191,11 +192,10 @@ class UpsertOp : public OpKernel {
     OP_REQUIRES_OK(context, CheckMatrix(values, keys.NumElements(),
                                         table->table()->dim(), "values"));
     OP_REQUIRES_OK(context, CheckScalar(step, "step"));
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(table->table()->Upsert(
-                       keys.vec<int64_t>().data(), values.flat<float>().data(),
-                       keys.NumElements(), step.scalar<int64_t>()(),
-                       StreamOf(context))));
+    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Upsert(
+                                keys.vec<int64_t>().data(),
+                                values.flat<float>().data(), keys.NumElements(),
+                                step.scalar<int64_t>()(), StreamOf(context))));
   }
 };
 
@@ -209,10 +209,10 @@ class RemoveOp : public OpKernel {
     OP_REQUIRES_OK(context, CheckVector(keys, "keys"));
     Tensor* removed;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &removed));
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Remove(
-                                keys.vec<int64_t>().data(), keys.NumElements(),
-                                StreamOf(context),
-                                &removed->scalar<int64_t>()())));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->Remove(
+                       keys.vec<int64_t>().data(), keys.NumElements(),
+                       StreamOf(context), &removed->scalar<int64_t>()())));
   }
 };
 
@@ -322,7 +322,8 @@ REGISTER_KERNEL_BUILDER(Name("TfEmbedding>IsInitialized")
                             .HostMemory("initialized"),
                         IsInitializedOp);
 REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>Find").Device(TableDevice()).HostMemory("handle"), FindOp);
+    Name("TfEmbedding>Find").Device(TableDevice()).HostMemory("handle"),
+    FindOp);
 
 }  // namespace
 }  // namespace tf_embedding

@@ -428,7 +428,7 @@ TFE_REGISTER_CPU_TWIN(
     Name("TfEmbedding>VariableHandle").Device(DEVICE_CPU).Priority(1),
     VariableHandleOp);
 
-#define TFE_REGISTER(name, kernel)                                        \
+#define TFE_REGISTER(name, kernel) \
   TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
 TFE_REGISTER("Size", SizeOp);
@@ -446,38 +446,36 @@ REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Export").Device(DEVICE_CPU),
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Import").Device(DEVICE_CPU),
                         ImportOp);
 // On a device: of a copy of the table on the host (GetTable).
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>Export")
-        .Device(DEVICE_GPU)
-        .HostMemory("handle")
-        .HostMemory("keys")
-        .HostMemory("values")
-        .HostMemory("slots")
-        .HostMemory("frequency")
-        .HostMemory("version")
-        .HostMemory("rule")
-        .HostMemory("initial_slots")
-        .HostMemory("initializer")
-        .HostMemory("init_args")
-        .HostMemory("seed")
-        .HostMemory("matrix"),
-    ExportOp);
-REGISTER_KERNEL_BUILDER(
-    Name("TfEmbedding>Import")
-        .Device(DEVICE_GPU)
-        .HostMemory("handle")
-        .HostMemory("keys")
-        .HostMemory("values")
-        .HostMemory("slots")
-        .HostMemory("frequency")
-        .HostMemory("version")
-        .HostMemory("rule")
-        .HostMemory("initial_slots")
-        .HostMemory("initializer")
-        .HostMemory("init_args")
-        .HostMemory("seed")
-        .HostMemory("matrix"),
-    ImportOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Export")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version")
+                            .HostMemory("rule")
+                            .HostMemory("initial_slots")
+                            .HostMemory("initializer")
+                            .HostMemory("init_args")
+                            .HostMemory("seed")
+                            .HostMemory("matrix"),
+                        ExportOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Import")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version")
+                            .HostMemory("rule")
+                            .HostMemory("initial_slots")
+                            .HostMemory("initializer")
+                            .HostMemory("init_args")
+                            .HostMemory("seed")
+                            .HostMemory("matrix"),
+                        ImportOp);
 
 }  // namespace
 }  // namespace tf_embedding

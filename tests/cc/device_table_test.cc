@@ -89,7 +89,8 @@ bool SameValues(const std::vector<float>& a, const std::vector<float>& b,
                 bool exactly) {
   if (exactly || a.size() != b.size()) return SameBits(a, b);
   for (size_t i = 0; i < a.size(); ++i) {
-    if (!(std::fabs(a[i] - b[i]) <= 1e-5f * (1 + std::fabs(b[i])))) return false;
+    if (!(std::fabs(a[i] - b[i]) <= 1e-5f * (1 + std::fabs(b[i]))))
+      return false;
   }
   return true;
 }
@@ -172,8 +173,7 @@ struct Pair {
   void Upsert(const std::vector<int64_t>& keys,
               const std::vector<float>& values, int64_t step) {
     const auto n = static_cast<int64_t>(keys.size());
-    EXPECT_OK(
-        host->Upsert(keys.data(), values.data(), n, step, &executor));
+    EXPECT_OK(host->Upsert(keys.data(), values.data(), n, step, &executor));
     UpsertOnDevice(device.get(), keys, values, step);
   }
 
@@ -325,9 +325,9 @@ TEST(EveryRuleGivesTheHostsBits) {
           pair.Apply(rule, keys, rng.Units(60 * dim), {}, step);
         }
         const std::string name = info.name;
-        const bool powers = name == "adagrad_decay" ||
-                            (name.find("ftrl") != std::string::npos &&
-                             hyper[0] != -0.5f);
+        const bool powers =
+            name == "adagrad_decay" ||
+            (name.find("ftrl") != std::string::npos && hyper[0] != -0.5f);
         pair.Compare(universe, kOnHost || !powers);
       }
     }
@@ -392,10 +392,9 @@ void DoSomething(const std::vector<int64_t>& universe, int64_t step, Rng* rng,
       if (rng->Below(2) == 0) {
         for (int64_t i = 0; i < n; ++i) counts.push_back(1 + rng->Below(9));
       }
-      const BoundRule rule =
-          rng->Below(12) == 0
-              ? Bind("sgd", 0.5f, step, {})
-              : Bind("adagrad", 0.5f, step, {0.1f, 0, 0});
+      const BoundRule rule = rng->Below(12) == 0
+                                 ? Bind("sgd", 0.5f, step, {})
+                                 : Bind("adagrad", 0.5f, step, {0.1f, 0, 0});
       pair->Apply(rule, keys, rng->Units(n * pair->dim), counts, step);
     }
   }
@@ -470,7 +469,8 @@ TEST(KeysThatComeOften) {
   std::vector<int64_t> keys;
   for (int k = 0; k < 13; ++k) keys.insert(keys.end(), lengths[k], k * 7 - 20);
   const auto n = static_cast<int64_t>(keys.size());
-  for (int64_t i = n - 1; i > 0; --i) std::swap(keys[i], keys[rng.Below(i + 1)]);
+  for (int64_t i = n - 1; i > 0; --i)
+    std::swap(keys[i], keys[rng.Below(i + 1)]);
   for (const int dim : {1, 17}) {
     const std::vector<float> gradients = rng.Units(n * dim);
     for (const int order : {0, 3}) {
@@ -597,10 +597,10 @@ TEST(ARefusedRuleOrImportChangesNothing) {
     tight.memory_limit = CountHostLaunches().bytes_held + 1000;
     const Launches launches(tight);
     int64_t reset;
-    EXPECT_ERROR(pair.device->AdoptRule(
-                     Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}), nullptr,
-                     &reset),
-                 StatusCode::kResourceExhausted, "words");
+    EXPECT_ERROR(
+        pair.device->AdoptRule(Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}),
+                               nullptr, &reset),
+        StatusCode::kResourceExhausted, "words");
     EXPECT_ERROR(pair.device->Import(columns.shape, columns.view(),
                                      /*replace=*/true, nullptr),
                  StatusCode::kResourceExhausted, "words");
@@ -664,9 +664,9 @@ TEST(PoolingGivesTheHostsBits) {
               expected.data(), expected_rows.data(), &executor));
           const float* const device_w =
               w == nullptr ? nullptr : device_weights.data();
-          DevicePooledRequest request{device_keys.data(), n,
-                                      device_splits.data(), 60, device_w,
-                                      pool, out.data(), nullptr};
+          DevicePooledRequest request{
+              device_keys.data(), n,    device_splits.data(), 60,
+              device_w,           pool, out.data(),           nullptr};
           EXPECT_OK(pair.device->LookupPooled(request, nullptr));
           EXPECT_TRUE(SameBits(out.values(), expected));
           EXPECT_EQ(launchers->set_zero(out.data(), 60 * dim * 4, nullptr), 0);
@@ -682,13 +682,13 @@ TEST(PoolingGivesTheHostsBits) {
           PoolGradient(pool, gradients.data(), splits.data(), 60, w,
                        expected_rows.data(), dim, expected_g.data(),
                        of_weights ? expected_w.data() : nullptr, &executor);
-          EXPECT_EQ(launchers->pool_gradients(
-                        PoolGradients{pool, dim, device_gradients.data(),
-                                      device_splits.data(), n, device_w,
-                                      rows.data(), g.data(),
-                                      of_weights ? gw.data() : nullptr},
-                        60, nullptr),
-                    0);
+          EXPECT_EQ(
+              launchers->pool_gradients(
+                  PoolGradients{pool, dim, device_gradients.data(),
+                                device_splits.data(), n, device_w, rows.data(),
+                                g.data(), of_weights ? gw.data() : nullptr},
+                  60, nullptr),
+              0);
           EXPECT_TRUE(SameBits(g.values(), expected_g));
           if (of_weights) EXPECT_TRUE(SameBits(gw.values(), expected_w));
         }
@@ -719,7 +719,8 @@ TEST(SplitsOfRowIds) {
   EXPECT_EQ(launchers->find_splits(FindSplits{ids.data(), 6, splits.data()}, 8,
                                    nullptr),
             0);
-  EXPECT_TRUE(splits.values() == (std::vector<int64_t>{0, 2, 2, 5, 5, 5, 6, 6}));
+  EXPECT_TRUE(splits.values() ==
+              (std::vector<int64_t>{0, 2, 2, 5, 5, 5, 6, 6}));
 }
 
 TEST(ThereAndBack) {
