@@ -6,8 +6,8 @@
   tools/cc_tests.py [--sanitizer=none|asan|tsan] [NAME ...]
 
 Each tests/cc/NAME_test.cc is a program over tests/cc/testing.h that is linked
-with all of cc/core and, without nvcc, cc/cuda; no TensorFlow is needed. Objects are kept in build/, by
-sanitizer. The last line is "N passed, N failed".
+with all of cc/core and what of cc/cuda needs no nvcc; no TensorFlow is needed.
+Objects are kept in build/, by sanitizer. The last line is "N passed, N failed".
 """
 
 from __future__ import annotations

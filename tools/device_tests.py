@@ -97,9 +97,7 @@ def ops(arguments: list[str]) -> int:
     subprocess.run(build, cwd=ROOT, env=environment, check=True)
     package = os.path.join(folder, "tf_embedding")
     ours = shutil.ignore_patterns("_ops.so", "_build_info.py", "__pycache__")
-    shutil.copytree(
-        os.path.join(ROOT, "tf_embedding"), package, ignore=ours, dirs_exist_ok=True
-    )
+    shutil.copytree(os.path.join(ROOT, "tf_embedding"), package, ignore=ours, dirs_exist_ok=True)
     for name, why in _OTHERWISE.items():
         print(f"left out: {name}: {why}")
     without = " and ".join(f"not {name}" for name in _OTHERWISE)
@@ -107,9 +105,7 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    return subprocess.run(
-        command + (arguments or _TESTS), cwd=ROOT, env=environment
-    ).returncode
+    return subprocess.run(command + (arguments or _TESTS), cwd=ROOT, env=environment).returncode
 
 
 if __name__ == "__main__":

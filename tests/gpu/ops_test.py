@@ -54,7 +54,9 @@ def test_default_is_the_cpu() -> None:
     assert "CPU" in te.EmbeddingVariable(dim=2).handle.device
 
 
-@pytest.mark.parametrize("rule", [te.rules.SGD(), te.rules.Adagrad(), te.rules.Adam(), te.rules.Ftrl()])
+@pytest.mark.parametrize(
+    "rule", [te.rules.SGD(), te.rules.Adagrad(), te.rules.Adam(), te.rules.Ftrl()]
+)
 def test_training_gives_the_same_bits(rule: te.rules.Rule) -> None:
     cpu, gpu = pair(initializer="normal")
     for step in range(5):
