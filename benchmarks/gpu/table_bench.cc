@@ -165,7 +165,7 @@ std::unique_ptr<DeviceTable> MakeTable(int dim) {
   options.initializer.b = 0.1f;
   std::unique_ptr<DeviceTable> table;
   Check(DeviceTable::Create(options, launchers, MakeDeviceAllocator(launchers),
-                            &table));
+                            nullptr, &table));
   return table;
 }
 

@@ -153,7 +153,7 @@ DeviceTable::~DeviceTable() {
 Status DeviceTable::Create(DeviceTableOptions options,
                            const DeviceLaunchers* launchers,
                            std::unique_ptr<DeviceAllocator> allocator,
-                           std::unique_ptr<DeviceTable>* table) {
+                           void* stream, std::unique_ptr<DeviceTable>* table) {
   if (options.dim < 1 || options.dim > kMaxDim) {
     return InvalidArgument("dim is ", options.dim, "; it must be in [1, ",
                            kMaxDim, "]");
@@ -165,10 +165,8 @@ Status DeviceTable::Create(DeviceTableOptions options,
   options.initializer = InitializerSpec();
   std::unique_ptr<DeviceTable> made(
       new DeviceTable(std::move(options), launchers, std::move(allocator)));
-  TFE_RETURN_IF_ERROR(made->Init(nullptr));
-  TFE_RETURN_IF_ERROR(made->SetInitializer(std::move(initializer), nullptr));
-  // The table's own stream is another one.
-  TFE_RETURN_IF_ERROR(made->Check(launchers->synchronize(nullptr)));
+  TFE_RETURN_IF_ERROR(made->Init(stream));
+  TFE_RETURN_IF_ERROR(made->SetInitializer(std::move(initializer), stream));
   *table = std::move(made);
   return Status();
 }

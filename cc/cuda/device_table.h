@@ -89,7 +89,7 @@ class DeviceTable {
  public:
   static Status Create(DeviceTableOptions options,
                        const DeviceLaunchers* launchers,
-                       std::unique_ptr<DeviceAllocator> allocator,
+                       std::unique_ptr<DeviceAllocator> allocator, void* stream,
                        std::unique_ptr<DeviceTable>* table);
   ~DeviceTable();
   DeviceTable(const DeviceTable&) = delete;

@@ -137,6 +137,7 @@ struct PoolGradients {
   int dim;
   const float* gradients;  // num_bags * dim
   const int64_t* splits;
+  int64_t num_bags;
   int64_t num_keys;
   const float* weights;
   const float* rows;  // null where neither clipping nor weights need them
@@ -146,6 +147,8 @@ struct PoolGradients {
   template <class Group>
   TFE_DEVICE void operator()(const Group& group, int64_t b) const {
     const Bag bag(splits, num_keys, b);
+    if (b == 0) NoGradient(group, 0, bag.begin);
+    if (b + 1 == num_bags) NoGradient(group, bag.end, num_keys);
     const float* const gradient = gradients + b * dim;
     const float divisor = PoolDivisor(spec.combiner, weights, bag);
     // Terms of the weights' gradient through the divisor need g . o.
@@ -193,6 +196,20 @@ struct PoolGradients {
         weight_gradients[i] -= gradient_dot_out / divisor;
       } else if (spec.combiner == Combiner::kSqrtN) {
         weight_gradients[i] -= gradient_dot_out * weight / (divisor * divisor);
+      }
+    }
+  }
+
+  // Of keys that bad splits leave outside of all bags.
+  template <class Group>
+  TFE_DEVICE void NoGradient(const Group& group, int64_t from,
+                             int64_t to) const {
+    for (int64_t i = from; i < to; ++i) {
+      for (int c = group.rank(); c < dim; c += group.size()) {
+        row_gradients[i * dim + c] = 0;
+      }
+      if (weight_gradients != nullptr && group.rank() == 0) {
+        weight_gradients[i] = 0;
       }
     }
   }

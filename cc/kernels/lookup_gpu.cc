@@ -196,12 +196,13 @@ class PooledGradientOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadPoolSpecs(context, n, &specs_));
   }
   void Compute(OpKernelContext* context) override {
-    OpInputList gradients, splits, weights, rows;
+    OpInputList gradients, splits, weights, rows, keys;
     OpOutputList row_gradients, weight_gradients;
     OP_REQUIRES_OK(context, context->input_list("gradients", &gradients));
     OP_REQUIRES_OK(context, context->input_list("row_splits", &splits));
     OP_REQUIRES_OK(context, context->input_list("weights", &weights));
     OP_REQUIRES_OK(context, context->input_list("rows", &rows));
+    OP_REQUIRES_OK(context, context->input_list("keys", &keys));
     OP_REQUIRES_OK(context,
                    context->output_list("row_gradients", &row_gradients));
     OP_REQUIRES_OK(context,
@@ -216,8 +217,12 @@ class PooledGradientOp : public OpKernel {
               "gradients has shape ", gradients[f].shape().DebugString(),
               "; it must have a row for each of the ", num_bags, " bags")));
       const int64_t dim = gradients[f].dim_size(1);
-      OP_REQUIRES_OK(context, GetNumKeys(context, splits[f], weights[f],
-                                         rows[f], &num_keys));
+      // As in the CPU's kernel, but for the last split, which the host would
+      // have to wait for.
+      num_keys = weights[f].NumElements();
+      if (num_keys == 0)
+        num_keys = rows[f].dims() > 0 ? rows[f].dim_size(0) : 0;
+      if (num_keys == 0) num_keys = keys[f].NumElements();
       PoolGradients kernel = {};
       OP_REQUIRES_OK(context,
                      GetWeights(weights[f], num_keys, &kernel.weights));
@@ -234,39 +239,22 @@ class PooledGradientOp : public OpKernel {
       kernel.dim = static_cast<int>(dim);
       kernel.gradients = gradients[f].flat<float>().data();
       kernel.splits = splits[f].vec<int64_t>().data();
+      kernel.num_bags = num_bags;
       kernel.num_keys = num_keys;
       kernel.row_gradients = row_out->flat<float>().data();
       if (kernel.weights != nullptr) {
         kernel.weight_gradients = weight_out->vec<float>().data();
       }
+      OP_REQUIRES(context, num_bags > 0 || num_keys == 0,
+                  absl::InvalidArgumentError(
+                      absl::StrCat("row_splits makes no bag of the ", num_keys,
+                                   " keys; it must end with their number")));
       OP_REQUIRES_OK(context, CheckDevice(Launchers()->pool_gradients(
                                   kernel, num_bags, StreamOf(context))));
     }
   }
 
  private:
-  // Weights or kept rows say how many keys there are; without either only the
-  // last split does, and it has to be waited for.
-  static absl::Status GetNumKeys(OpKernelContext* context, const Tensor& splits,
-                                 const Tensor& weights, const Tensor& rows,
-                                 int64_t* num_keys) {
-    if (weights.NumElements() > 0 || rows.NumElements() > 0) {
-      *num_keys =
-          weights.NumElements() > 0 ? weights.NumElements() : rows.dim_size(0);
-      return absl::OkStatus();
-    }
-    const int64_t* const last =
-        splits.vec<int64_t>().data() + splits.NumElements() - 1;
-    TF_RETURN_IF_ERROR(CheckDevice(Launchers()->copy(
-        num_keys, last, sizeof(*num_keys), StreamOf(context))));
-    TF_RETURN_IF_ERROR(
-        CheckDevice(Launchers()->synchronize(StreamOf(context))));
-    if (*num_keys >= 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("row_splits ends with ", *num_keys,
-                     "; it must end with the number of keys"));
-  }
-
   std::vector<PoolSpec> specs_;
 };
 

@@ -130,8 +130,9 @@ class VariableHandleOp : public OpKernel {
   absl::Status Create(OpKernelContext* context,
                       DeviceTableResource** resource) const {
     std::unique_ptr<DeviceTable> table;
-    TF_RETURN_IF_ERROR(ToTensorFlow(DeviceTable::Create(
-        options_, Launchers(), AllocatorOf(context), &table)));
+    TF_RETURN_IF_ERROR(ToTensorFlow(
+        DeviceTable::Create(options_, Launchers(), AllocatorOf(context),
+                            StreamOf(context), &table)));
     *resource = new DeviceTableResource(std::move(table));
     return absl::OkStatus();
   }

@@ -130,8 +130,8 @@ std::unique_ptr<DeviceTable> MakeDeviceTable(int dim, InitializerSpec spec) {
   options.dim = dim;
   options.initializer = std::move(spec);
   std::unique_ptr<DeviceTable> table;
-  EXPECT_OK(DeviceTable::Create(options, launchers,
-                                MakeDeviceAllocator(launchers), &table));
+  EXPECT_OK(DeviceTable::Create(
+      options, launchers, MakeDeviceAllocator(launchers), nullptr, &table));
   return table;
 }
 
@@ -631,9 +631,10 @@ TEST(BadInputIsAnErrorAndChangesNothing) {
   DeviceTableOptions options;
   options.dim = kMaxDim + 1;
   std::unique_ptr<DeviceTable> none;
-  EXPECT_ERROR(DeviceTable::Create(options, launchers,
-                                   MakeDeviceAllocator(launchers), &none),
-               StatusCode::kInvalidArgument, "dim is 4097");
+  EXPECT_ERROR(
+      DeviceTable::Create(options, launchers, MakeDeviceAllocator(launchers),
+                          nullptr, &none),
+      StatusCode::kInvalidArgument, "dim is 4097");
   pair.Compare({1});
 }
 
@@ -682,13 +683,13 @@ TEST(PoolingGivesTheHostsBits) {
           PoolGradient(pool, gradients.data(), splits.data(), 60, w,
                        expected_rows.data(), dim, expected_g.data(),
                        of_weights ? expected_w.data() : nullptr, &executor);
-          EXPECT_EQ(
-              launchers->pool_gradients(
-                  PoolGradients{pool, dim, device_gradients.data(),
-                                device_splits.data(), n, device_w, rows.data(),
-                                g.data(), of_weights ? gw.data() : nullptr},
-                  60, nullptr),
-              0);
+          EXPECT_EQ(launchers->pool_gradients(
+                        PoolGradients{pool, dim, device_gradients.data(),
+                                      device_splits.data(), 60, n, device_w,
+                                      rows.data(), g.data(),
+                                      of_weights ? gw.data() : nullptr},
+                        60, nullptr),
+                    0);
           EXPECT_TRUE(SameBits(g.values(), expected_g));
           if (of_weights) EXPECT_TRUE(SameBits(gw.values(), expected_w));
         }
@@ -711,6 +712,19 @@ TEST(BadSplitsReadNothingOutOfBounds) {
     // Bag 1 goes backwards: it is empty.
     for (int c = 3; c < 6; ++c) EXPECT_EQ(out.values()[c], 0.0f);
   }
+}
+
+TEST(KeysOutsideOfAllBagsHaveNoGradient) {
+  const OnDevice<int64_t> splits(std::vector<int64_t>{1, 2, 2});
+  const OnDevice<float> gradients(std::vector<float>{3, 5});
+  const OnDevice<float> out(std::vector<float>{7, 7, 7, 7});
+  EXPECT_EQ(launchers->pool_gradients(
+                PoolGradients{PoolSpec{Combiner::kSum, 0}, 1, gradients.data(),
+                              splits.data(), 2, 4, nullptr, nullptr, out.data(),
+                              nullptr},
+                2, nullptr),
+            0);
+  EXPECT_TRUE(out.values() == (std::vector<float>{0, 3, 0, 0}));
 }
 
 TEST(SplitsOfRowIds) {
