@@ -66,9 +66,11 @@
 #include "cc/core/admission.h"
 #include "cc/core/batch.h"
 #include "cc/core/change_log.h"
+#include "cc/core/eviction.h"
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
+#include "cc/core/row_chunk.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
 #include "cc/core/stats.h"
@@ -88,6 +90,10 @@ struct TableOptions {
   // enough that its growth is not felt.
   int log2_shards = 7;
   AdmissionSpec admission;
+  // A bound may make the shards fewer.
+  EvictionOptions eviction;
+  // Rows for which there is room from the start.
+  int64_t reserve = 0;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -117,19 +123,6 @@ struct TableShape {
   // What slots of a new row start with: one value for each vector slot, then
   // one for each scalar slot.
   std::vector<float> initial_slots;
-};
-
-// Rows, column by column.
-struct RowChunk {
-  TableShape shape;
-  std::vector<int64_t> keys;
-  std::vector<float> values;
-  std::vector<float> slots;
-  std::vector<int64_t> frequency;
-  std::vector<int64_t> version;
-
-  void Add(int64_t key, const float* record, const RowLayout& layout,
-           const RowMeta& meta);
 };
 
 // The cursor after the last chunk.
@@ -209,6 +202,8 @@ struct PooledRequest {
   float* out = nullptr;
   float* rows = nullptr;  // the vectors of all keys too, unless null
 };
+
+class ShareEviction;
 
 class EmbeddingTable {
  public:
@@ -296,6 +291,15 @@ class EmbeddingTable {
                         PreparedRestore* prepared) const;
   Status CommitRestore(PreparedRestore* prepared);
 
+  // Asks all rules of eviction of all rows. step: the present, or
+  // Eviction::kLastStep for that of the last batch.
+  Status Evict(int64_t step, int64_t* evicted, Executor* executor);
+  // Those that run at a save; it then begins.
+  Status EvictForSave(Executor* executor);
+  // What was collected of evicted rows, by shard, oldest first; it is then
+  // empty. dropped: how many did not fit since it was asked before.
+  Status TakeEvicted(RowChunk* rows, int64_t* dropped);
+
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);
   void Clear();
@@ -326,7 +330,7 @@ class EmbeddingTable {
  private:
   friend class CheckpointWriter;
 
-  EmbeddingTable(int dim, int log2_shards,
+  EmbeddingTable(TableOptions options,
                  std::shared_ptr<const Initializer> initializer,
                  std::unique_ptr<Admission> admission);
 
@@ -357,7 +361,8 @@ class EmbeddingTable {
   void DescribeTo(CheckpointFooter* footer) const;
   // Import's share of one shard; with_slots: else initial ones.
   void ImportShare(const ConstRowColumns& rows, const BatchShare& share,
-                   bool with_slots, Shard* shard) const;
+                   bool with_slots, Shard* shard,
+                   ShareEviction* eviction) const;
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
   class ShardRun;
@@ -380,7 +385,14 @@ class EmbeddingTable {
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;
 
+  bool with_recency() const {
+    return eviction_ != nullptr && eviction_->keeps_recency();
+  }
+  Status Sweep(EvictWhen when, const EvictionMoment& moment, int64_t* evicted,
+               Executor* executor);
+
   // The methods below need layout_lock_ as stated.
+  void AttachEviction();  // writer
   // Throws std::bad_alloc, with nothing changed.
   void SwapContent(TableContent* content);  // writer
   void StartLogs(const std::vector<std::unique_ptr<Shard>>& shards,
@@ -399,6 +411,8 @@ class EmbeddingTable {
 
   const int dim_;
   const int log2_shards_;
+  const int64_t reserve_;
+  const std::unique_ptr<Eviction> eviction_;  // null if nothing is evicted
 
   mutable SharedSpinLock layout_lock_;
   // Held by batches that change rows as readers, by Export as the writer.

@@ -266,6 +266,7 @@ class EmbeddingTable::ShardRun {
   void Leave() {
     if (number_ < 0) return;
     table_->views_[number_] = shard()->view();
+    if (shard()->eviction() != nullptr) shard()->eviction()->ContentChanged();
     shard()->lock()->unlock();
     number_ = -1;
   }
