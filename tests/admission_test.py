@@ -85,6 +85,9 @@ def test_a_key_is_admitted_in_the_batch_that_reaches_the_frequency() -> None:
     want = (float(INITIAL - 2 * RATE),) * DIM
     assert contents(ev) == {key: (want, 4, 2) for key in EXTREMES}
     assert ev.frequency([5]).numpy().tolist() == [1]
+    stats = ev.stats()
+    counted = (stats.keys, stats.inserted, stats.admitted, stats.refused, stats.candidates)
+    assert [int(n) for n in counted] == [7, 7, 7, 15, 1]
 
 
 @pytest.mark.parametrize("by", ALL_RULES.values(), ids=ALL_RULES)

@@ -38,6 +38,7 @@ from tf_embedding import (
     options,
     parts,
     rules,
+    stats,
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
@@ -55,6 +56,7 @@ from tf_embedding.options import (
     StorageOption,
     StorageType,
 )
+from tf_embedding.stats import Histogram, TableStats, TopKeys
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ __all__ = [
     "EmbeddingVariableOption",
     "FeatureConfig",
     "GlobalStepEvict",
+    "Histogram",
     "InitializerOption",
     "L2WeightEvict",
     "ProbabilisticFilter",
@@ -79,6 +82,8 @@ __all__ = [
     "StorageOption",
     "StorageType",
     "TableConfig",
+    "TableStats",
+    "TopKeys",
     "checkpoint",
     "config",
     "estimator",
@@ -93,6 +98,7 @@ __all__ = [
     "options",
     "parts",
     "rules",
+    "stats",
     "train",
 ]
 

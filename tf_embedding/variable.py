@@ -31,6 +31,7 @@ from tf_embedding import (
     saveable,
     table_options,
 )
+from tf_embedding import stats as _stats
 from tf_embedding._library import ops
 from tf_embedding.inputs import to_int64
 from tf_embedding.table import device_of_next_variable, make_tables
@@ -336,16 +337,99 @@ class EmbeddingVariable(
           counters, touched or not. "fixed": whatever the size. "total": index, rows,
           admission and fixed.
         """
-        stats = sum(ops.tf_embedding_stats(handle=h).numpy() for h in self._handles())
-        index, rows, used, fixed, _, admission = (int(n) for n in stats[1:7])
+        of_all = self.stats()
         return {
-            "total": index + rows + admission + fixed,
-            "index": index,
-            "rows": rows,
-            "rows_used": used,
-            "admission": admission,
-            "fixed": fixed,
+            "total": int(of_all.total_bytes),
+            "index": int(of_all.index_bytes),
+            "rows": int(of_all.row_bytes),
+            "rows_used": int(of_all.row_used_bytes),
+            "admission": int(of_all.candidate_bytes),
+            "fixed": int(of_all.fixed_bytes),
         }
+
+    def stats(self) -> _stats.TableStats:
+        """Counts of rows and lookups, and memory, as scalar tensors.
+
+        Works in graphs. Costs a walk over the shards and a bounded sample of the index,
+        some milliseconds at most, and may be asked beside training.
+
+        >>> ev = EmbeddingVariable(dim=2, name="seen")
+        >>> ev.upsert([1, 2], [[0.0, 0.0], [1.0, 1.0]])
+        >>> _ = ev.sparse_read([1, 1, 7, 2])
+        >>> int(ev.stats().keys), float(ev.stats().hit_rate)
+        (2, 0.75)
+        """
+        return _stats.of_tables(self._handles())
+
+    def top_k(self, n: Any, by: str = "frequency") -> _stats.TopKeys:
+        """The n keys that come first by a measure; `export(keys)` gives their rows.
+
+        Reads every row once, one shard at a time; works in graphs.
+
+        Args:
+          n: how many at most, 0 or more.
+          by: "frequency", "version" (last updated first), or "norm" (L2, of the vector).
+
+        Returns:
+          The keys, highest first, and the measure of each.
+
+        Raises:
+          ValueError: by is something else.
+          tf.errors.InvalidArgumentError: n is below 0.
+
+        >>> ev = EmbeddingVariable(dim=2, name="ranked")
+        >>> ev.upsert([5, 6], [[3.0, 4.0], [0.0, 1.0]])
+        >>> ev.top_k(1, by="norm").keys.numpy().tolist()
+        [5]
+        """
+        return _stats.top_keys(self._handles(), n, by)
+
+    def histogram(self, measure: str, step: Any = 0) -> _stats.Histogram:
+        """How many rows have a measure in which range, in bins of one size to a ratio.
+
+        Reads every row once, one shard at a time; works in graphs.
+
+        Args:
+          measure: "frequency", "version", "age" (steps since the last update) or "norm".
+          step: the present, which ages are told from.
+
+        Raises:
+          ValueError: measure is something else.
+        """
+        return _stats.histogram(self._handles(), measure, step)
+
+    def iterate(self, chunk_size: int = 65536) -> Iterator[Rows]:
+        """All rows, chunk by chunk, while the variable is trained.
+
+        Only in eager code. A chunk costs memory for itself alone, and its rows are
+        whole. A key that has a row from the first chunk to the last comes exactly once;
+        one that comes or goes meanwhile, once or not at all.
+
+        Args:
+          chunk_size: rows in a chunk, about: some more at most, fewer at a part's end.
+
+        Raises:
+          ValueError: chunk_size is below 1.
+
+        >>> ev = EmbeddingVariable(dim=2, name="walked")
+        >>> ev.upsert(range(100), [[1.0, 2.0]] * 100)
+        >>> sorted(int(key) for rows in ev.iterate(30) for key in rows.keys) == list(range(100))
+        True
+        """
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size is {chunk_size!r}; it must be 1 or more")
+        return self._chunks(chunk_size)
+
+    def _chunks(self, chunk_size: int) -> Iterator[Rows]:
+        for handle in self._handles():
+            cursor = 0
+            while cursor >= 0:
+                following, *columns = ops.tf_embedding_export_chunk(
+                    handle=handle, cursor=cursor, max_rows=chunk_size, dim=self._dim
+                )
+                cursor = int(following)
+                if len(columns[0]):
+                    yield Rows(*columns)
 
     # Writing.
 

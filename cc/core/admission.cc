@@ -285,11 +285,7 @@ int Admission::Admit(int shard, const int64_t* keys, const uint64_t* hashes,
   int admitted = 0;
   for (int i = 0; i < n; ++i) {
     if (counts_to && totals[i] < spec_.filter_freq) totals[i] = 0;
-    if (totals[i] > 0) {
-      ++admitted;
-    } else {
-      here.refused += counts[i];
-    }
+    if (totals[i] > 0) ++admitted;
   }
   return admitted;
 }
@@ -344,13 +340,6 @@ void Admission::KeepCounters(const Admission& old) {
       if (from[i] > counters[i]) counters[i] = from[i];
     }
   });
-}
-
-void Admission::TakeTallies(const Admission& old) {
-  for (size_t s = 0; s < per_shard_.size(); ++s) {
-    per_shard_[s]->admitted = old.per_shard_[s]->admitted;
-    per_shard_[s]->refused = old.per_shard_[s]->refused;
-  }
 }
 
 }  // namespace tf_embedding

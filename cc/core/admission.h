@@ -23,7 +23,6 @@
 //   Admission
 //     2^log2_shards x PerShard      by the high bits of MixKey(key)
 //       ShardIndex candidates       kCounter: key -> count in place of a row
-//       admitted, refused           tallies
 //     counters                      kBloom: 2^kLog2Segments x segment_counters
 //
 // kCounter. A candidate takes a slot of an index (index.h): 14.9 to 16.8 bytes,
@@ -140,23 +139,19 @@ class Admission {
 
   // Counts the occurrences of n distinct keys without a row; hashes are their
   // MixKey. totals[i]: all occurrences of keys[i] so far if it is admitted,
-  // else 0. The rows must follow, and Admitted for each of them. Returns how
+  // else 0. The rows must follow, and Forget for each of them. Returns how
   // many.
   int Admit(int shard, const int64_t* keys, const uint64_t* hashes,
             const int64_t* counts, int n, int64_t step, int64_t* totals);
-  // The key has the row that Admit gave it.
-  void Admitted(int shard, uint64_t hash, int64_t key) {
-    ++per_shard_[shard]->admitted;
-    Forget(shard, hash, key);
-  }
-  // The key got a row by another way, or is removed: no candidate any more.
+  // The key has got its row, in whatever way, or is removed: no candidate any
+  // more.
   void Forget(int shard, uint64_t hash, int64_t key) {
     ShardIndex& candidates = per_shard_[shard]->candidates;
     if (candidates.size() > 0) candidates.Remove(hash, key);
   }
   // Gives memory of candidates that left back. Does nothing without memory.
   void Trim(int shard);
-  // Forgets all counts, not the tallies. Needs all shards.
+  // Forgets all counts. Needs all shards.
   void Clear();
 
   // Occurrences of a key without a row so far, 0 if the filter does not count.
@@ -165,9 +160,6 @@ class Admission {
   int64_t num_candidates(int shard) const {
     return static_cast<int64_t>(per_shard_[shard]->candidates.size());
   }
-  // Keys that earned a row, and occurrences whose gradient was dropped.
-  int64_t admitted(int shard) const { return per_shard_[shard]->admitted; }
-  int64_t refused(int shard) const { return per_shard_[shard]->refused; }
   // Of the candidates of a shard.
   int64_t candidate_bytes(int shard) const {
     return per_shard_[shard]->candidates.bytes();
@@ -186,8 +178,6 @@ class Admission {
   bool AddCandidate(int shard, uint64_t hash, int64_t key, uint32_t count);
   char* counters() { return counters_; }
   const char* counters() const { return counters_; }
-  // Of the one that this replaces.
-  void TakeTallies(const Admission& old);
   // Raises the counters to those of a filter of the same shape.
   void KeepCounters(const Admission& old);
 
@@ -198,8 +188,6 @@ class Admission {
   struct alignas(kCacheLine) PerShard {
     explicit PerShard(double phase) : candidates(phase) {}
     ShardIndex candidates;
-    int64_t admitted = 0;
-    int64_t refused = 0;
   };
 
   const AdmissionSpec spec_;

@@ -60,6 +60,8 @@ constexpr char kRowsKind[] = "rows";
 constexpr char kCandidatesKind[] = "candidates";
 constexpr char kBloomKind[] = "bloom";
 constexpr int64_t kCandidateBytes = 16;
+// Keys that were removed, 8 bytes each. Makes a part a delta.
+constexpr char kRemovedKind[] = "removed";
 
 constexpr int kLog2Buckets = 16;
 constexpr int64_t kNumBuckets = int64_t{1} << kLog2Buckets;

@@ -21,8 +21,10 @@ int64_t ChooseNumBlocks(int64_t bytes) {
   return blocks;
 }
 
-// Of what a table has. It keeps its filter's kind for life.
-std::vector<std::string> KindsOf(AdmissionKind kind) {
+// Of what a table has, which keeps its filter's kind for life; since: of a
+// delta.
+std::vector<std::string> KindsOf(uint32_t since, AdmissionKind kind) {
+  if (since != 0) return {kRowsKind, kRemovedKind};
   if (kind == AdmissionKind::kCounter) return {kRowsKind, kCandidatesKind};
   if (kind == AdmissionKind::kBloom) return {kRowsKind, kBloomKind};
   return {kRowsKind};
@@ -31,12 +33,13 @@ std::vector<std::string> KindsOf(AdmissionKind kind) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
-                                   int64_t num_parts)
+                                   int64_t num_parts, uint32_t since)
     : table_(table),
       part_(part),
       num_parts_(num_parts),
-      num_blocks_(ChooseNumBlocks(table->SaveBytes())),
-      kinds_(KindsOf(table->admission_kind())),
+      since_(since),
+      num_blocks_(ChooseNumBlocks(table->SaveBytes(since))),
+      kinds_(KindsOf(since, table->admission_kind())),
       rows_(num_blocks_, -1),
       steps_(num_blocks_, -1) {}
 
@@ -74,12 +77,15 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
 
   ReaderLock layout_lock(&table_->layout_lock_);
   const TableShape shape = table_->ShapeLocked();
+  // Of each number, one for each kind.
   std::vector<BlockBuilder> builders;
   std::vector<int64_t> keys;
   std::vector<bool> used;
   for (int64_t s = group * num_shards; s < (group + 1) * num_shards; ++s) {
     const Shard& shard = *table_->shards_[s];
     ReaderLock shard_lock(shard.lock());
+    // Without a log all rows may have changed.
+    const ChangeLog* const changes = since_ == 0 ? nullptr : shard.changes();
     if (builders.empty()) {
       // A few percent more than an even share.
       const auto size =
@@ -91,37 +97,43 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
         header.dim = table_->dim_;
         header.slot_width = shape.slot_width;
         header.rule = shape.rule;
-        header.rows = size + size / 16 + 16;
+        header.rows = since_ == 0 ? size + size / 16 + 16 : 0;
         builders.emplace_back(header);
         if (num_kinds() == 1) continue;
         BlockHeader other;
         other.number = b;
         other.num_blocks = num_blocks_;
         other.kind = kinds_[1];
-        other.other_record_bytes =
-            other.kind == kBloomKind ? table_->admission_->bloom().counter_bytes
-                                     : kCandidateBytes;
+        other.other_record_bytes = OtherRecordBytes();
         builders.emplace_back(other);
       }
     }
-    if (num_kinds() > 1)
+    if (since_ == 0 && num_kinds() > 1) {
       AddAdmission(static_cast<int>(s), first_block, &builders);
+    }
     const RowStore& rows = shard.rows();
     const uint32_t end = rows.end();
     keys.resize(end);
     used.assign(end, false);
     shard.index().ForEach([&](int64_t key, const uint32_t* row) {
       keys[*row] = key;
-      used[*row] = true;
+      used[*row] = changes == nullptr || changes->mark(*row) >= since_;
     });
     for (uint32_t row = 0; row < end; ++row) {
-      if (row + kAhead < end) TFE_PREFETCH_READ(rows.record(row + kAhead));
+      if (row + kAhead < end && used[row + kAhead]) {
+        TFE_PREFETCH_READ(rows.record(row + kAhead));
+      }
       if (!used[row]) continue;
       const int64_t block = BlockOfHash(MixKey(keys[row]), log2_blocks);
       const RowMeta* const meta = rows.meta(row);
       builders[(block - first_block) * num_kinds()].Add(
           keys[row], meta->frequency, meta->version, rows.record(row));
     }
+    if (changes == nullptr) continue;
+    changes->ForEachRemoved(since_, [&](int64_t key) {
+      const int64_t block = BlockOfHash(MixKey(key), log2_blocks);
+      builders[(block - first_block) * num_kinds() + 1].AddRecords(&key, 1);
+    });
   }
   for (int64_t b = 0; b < num_blocks; ++b) {
     const BlockBuilder& of_rows = builders[b * num_kinds()];
@@ -130,6 +142,12 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
   }
   for (BlockBuilder& builder : builders) pending_.push_back(builder.Finish());
   group_ = group;
+}
+
+int64_t CheckpointWriter::OtherRecordBytes() const {
+  if (kinds_[1] == kRemovedKind) return sizeof(int64_t);
+  if (kinds_[1] == kCandidatesKind) return kCandidateBytes;
+  return table_->admission_->bloom().counter_bytes;
 }
 
 void CheckpointWriter::AddAdmission(int shard, int64_t first_block,

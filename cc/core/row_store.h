@@ -52,9 +52,11 @@ struct RowLayout {
   int slot_width() const { return dim * vector_slots + scalar_slots; }
   int width() const { return dim + slot_width(); }
   int64_t rows_per_slab() const { return int64_t{1} << slab_shift; }
-  int64_t slab_bytes() const {
-    return rows_per_slab() * (stride + static_cast<int64_t>(sizeof(RowMeta)));
+  // Of a record and its meta.
+  int64_t row_bytes() const {
+    return stride + static_cast<int64_t>(sizeof(RowMeta));
   }
+  int64_t slab_bytes() const { return rows_per_slab() * row_bytes(); }
 
   int dim = 1;
   int vector_slots = 0;
@@ -116,9 +118,7 @@ class RowStore {
   uint32_t mask() const {
     return static_cast<uint32_t>(layout_.rows_per_slab() - 1);
   }
-  int64_t row_bytes() const {
-    return layout_.stride + static_cast<int64_t>(sizeof(RowMeta));
-  }
+  int64_t row_bytes() const { return layout_.row_bytes(); }
   bool first_is_small() const {
     return first_capacity_ < layout_.rows_per_slab();
   }

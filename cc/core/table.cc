@@ -109,33 +109,6 @@ int64_t EmbeddingTable::size() const {
   return SizeLocked();
 }
 
-TableStats EmbeddingTable::stats() const {
-  ReaderLock lock(&layout_lock_);
-  TableStats stats;
-  const int64_t row_bytes =
-      layout_.stride + static_cast<int64_t>(sizeof(RowMeta));
-  for (int s = 0; s < static_cast<int>(shards_.size()); ++s) {
-    const auto& shard = shards_[s];
-    ReaderLock shard_lock(shard->lock());
-    const auto size = static_cast<int64_t>(shard->index().size());
-    stats.size += size;
-    if (admission_ != nullptr) {
-      stats.candidates += admission_->num_candidates(s);
-      stats.admission_bytes += admission_->candidate_bytes(s);
-      stats.admitted += admission_->admitted(s);
-      stats.refused += admission_->refused(s);
-    }
-    stats.index_bytes += shard->index().bytes();
-    stats.row_bytes += shard->rows().bytes();
-    stats.row_used_bytes += size * row_bytes;
-  }
-  stats.fixed_bytes = static_cast<int64_t>(
-      sizeof(*this) + shards_.size() * (sizeof(Shard) + sizeof(ShardView)) +
-      initializer_->spec().matrix.size() * sizeof(float));
-  if (admission_ != nullptr) stats.admission_bytes += admission_->fixed_bytes();
-  return stats;
-}
-
 std::string EmbeddingTable::rule() const {
   ReaderLock lock(&layout_lock_);
   return rule_ == nullptr ? "" : rule_->name;
@@ -206,6 +179,8 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
     ShardReaderLocks locks(shard_locks_.get(), 1 << log2_shards_, wanted);
     num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
   }
+  lookups_.keys.fetch_add(n, std::memory_order_relaxed);
+  lookups_.hits.fetch_add(n - num_missing, std::memory_order_relaxed);
   for (int64_t m = 0; m < num_missing; ++m) {
     const int64_t i = missing[m];
     FillAbsent(keys[i], out + i * dim_);
@@ -375,6 +350,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             }
             std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
             shard->rows().meta(row)->version = static_cast<uint32_t>(step);
+            shard->MarkChanged(row);
           }
         });
   });
@@ -507,6 +483,7 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     }
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
                                        static_cast<uint32_t>(rows.version[i])};
+    shard->MarkChanged(row);
   }
 }
 
@@ -532,6 +509,7 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
             ForgetCandidate(hash, key);
             if (shard->Remove(hash, key)) ++tally.here;
           }
+          shard->counters().removed += tally.here;
           shard->Compact(layout_);
         });
   });
@@ -540,6 +518,7 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
 }
 
 void EmbeddingTable::ClearLocked() {
+  clock_.Lose();
   for (size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();

@@ -55,19 +55,23 @@
 #ifndef TF_EMBEDDING_CC_CORE_TABLE_H_
 #define TF_EMBEDDING_CC_CORE_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "cc/core/admission.h"
 #include "cc/core/batch.h"
+#include "cc/core/change_log.h"
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
+#include "cc/core/stats.h"
 #include "cc/core/status.h"
 
 namespace tf_embedding {
@@ -115,19 +119,21 @@ struct TableShape {
   std::vector<float> initial_slots;
 };
 
-struct TableStats {
-  int64_t size = 0;
-  int64_t index_bytes = 0;
-  int64_t row_bytes = 0;        // records and metas, used or not
-  int64_t row_used_bytes = 0;   // those of rows with a key
-  int64_t fixed_bytes = 0;      // shards, initializer matrix
-  int64_t candidates = 0;       // keys without a row that a filter counts
-  int64_t admission_bytes = 0;  // candidates, counters
-  // Since the table was made: keys that a filter gave a row, and occurrences
-  // whose gradient it dropped.
-  int64_t admitted = 0;
-  int64_t refused = 0;
+// Rows, column by column.
+struct RowChunk {
+  TableShape shape;
+  std::vector<int64_t> keys;
+  std::vector<float> values;
+  std::vector<float> slots;
+  std::vector<int64_t> frequency;
+  std::vector<int64_t> version;
+
+  void Add(int64_t key, const float* record, const RowLayout& layout,
+           const RowMeta& meta);
 };
+
+// The cursor after the last chunk.
+constexpr int64_t kEndOfRows = -1;
 
 // A saved variable: the elements of each part, blocks and footer
 // (checkpoint_format.h).
@@ -167,6 +173,24 @@ struct PreparedRestore {
   std::unique_ptr<Admission> admission;  // its counts
   bool keep_other_rows = false;
   RestoreReport report;
+};
+
+struct ParsedBlock;
+struct ParsedDelta;
+
+// A delta that was found good, to be applied.
+struct PreparedDelta {
+  PreparedDelta();
+  ~PreparedDelta();
+  PreparedDelta(PreparedDelta&&) noexcept;
+
+  std::unique_ptr<ParsedDelta> parsed;
+};
+
+struct DeltaReport {
+  int64_t rows = 0;            // set
+  int64_t removed = 0;         // keys, with a row or without
+  int64_t rows_of_others = 0;  // of other parts
 };
 
 class EmbeddingTable;
@@ -222,6 +246,20 @@ class EmbeddingTable {
   // All rows, in an order that equal histories share.
   Status Export(const Allocate& allocate, Executor* executor) const;
 
+  // Whole rows of the keys from cursor on: about max_rows, a few more at most,
+  // fewer at the end. Every shard's are of one moment, which updates wait for.
+  // From chunk to chunk every key that stays comes once. cursor: 0, then what
+  // the last call gave; kEndOfRows after the last chunk.
+  Status ExportChunk(int64_t cursor, int64_t max_rows, RowChunk* chunk,
+                     int64_t* next) const;
+
+  // At most n keys, by a measure other than age.
+  Status Top(RowMeasure measure, int64_t n, Executor* executor,
+             TopKeys* top) const;
+  // step: the present, which ages are told from.
+  Status Count(RowMeasure measure, int64_t step, Executor* executor,
+               Histogram* histogram) const;
+
   // Sums the gradients (n * dim) of equal keys, gives birth to rows, and runs
   // the rule. counts: how many occurrences each gradient stands for, one each
   // if null. step stamps the version. rows_reset: how many rows lost the slots
@@ -262,6 +300,29 @@ class EmbeddingTable {
                 Executor* executor);
   void Clear();
 
+  // Deltas. A consumer, by a name of its own, keeps copies up to date: it
+  // starts a delta, saves what changed (checkpoint_writer.h), and, once that is
+  // safe, finishes it; one that it does not finish is included in its next.
+  // since: what to hand the writer; 0 where all rows are needed, because it is
+  // the first, or because content changed as a whole (Clear, Restore, another
+  // rule), or too many keys were removed. While there are consumers each row
+  // costs 4 bytes more and each key that was removed since the base of the
+  // slowest about 16.
+  Status StartDelta(const std::string& consumer, uint32_t* since);
+  Status FinishDelta(const std::string& consumer);
+  // Of the delta that was started last.
+  Status DeltaSince(const std::string& consumer, uint32_t* since) const;
+  void ForgetConsumer(const std::string& consumer);
+
+  // Removes and sets the rows of a delta, which must hold slots of the table's
+  // rule. Rows change one by one, each whole, beside lookups and updates.
+  // Applied twice it changes nothing more. Prepare checks all of it and changes
+  // nothing; where Apply fails, for memory, some rows are set: apply it again.
+  Status PrepareDelta(CheckpointParts parts, const RestoreOptions& options,
+                      Executor* executor, PreparedDelta* prepared) const;
+  Status ApplyDelta(const PreparedDelta& prepared, Executor* executor,
+                    DeltaReport* report);
+
  private:
   friend class CheckpointWriter;
 
@@ -290,8 +351,8 @@ class EmbeddingTable {
   void ForgetCandidate(uint64_t hash, int64_t key) const {
     if (admission_ != nullptr) admission_->Forget(ShardOf(hash), hash, key);
   }
-  // Of a checkpoint's records, about.
-  int64_t SaveBytes() const;
+  // Of a checkpoint's records, about; since: of a delta's, 0 for all.
+  int64_t SaveBytes(uint32_t since) const;
   // All but the numbers of blocks, parts and rows.
   void DescribeTo(CheckpointFooter* footer) const;
   // Import's share of one shard; with_slots: else initial ones.
@@ -299,6 +360,9 @@ class EmbeddingTable {
                    bool with_slots, Shard* shard) const;
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
+  class ShardRun;
+  void ApplyDeltaBlock(const ParsedBlock& block, const RestoreOptions& options,
+                       DeltaReport* report);
   struct Restoring;
   // kind: which of the footer's.
   Status RestoreBlock(Restoring* restoring, size_t part, int64_t number,
@@ -317,7 +381,10 @@ class EmbeddingTable {
                        int log2_tasks) const;
 
   // The methods below need layout_lock_ as stated.
-  void SwapContent(TableContent* content);              // writer
+  // Throws std::bad_alloc, with nothing changed.
+  void SwapContent(TableContent* content);  // writer
+  void StartLogs(const std::vector<std::unique_ptr<Shard>>& shards,
+                 uint32_t mark);                        // writer
   void KeepOtherRows(PreparedRestore* prepared) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
@@ -344,11 +411,25 @@ class EmbeddingTable {
   std::unique_ptr<SlabArena> arena_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
   std::unique_ptr<Admission> admission_;  // null: every key earns a row
+  struct Consumer {
+    uint32_t base = 0;     // the epoch of its last finished delta
+    uint32_t started = 0;  // of the one under way
+    uint32_t since = 0;
+  };
+  std::map<std::string, Consumer> consumers_;
 
+  ChangeClock clock_;
   const std::unique_ptr<SharedSpinLock[]> shard_locks_;
   std::vector<std::unique_ptr<Shard>> shards_;
   // What Lookup reads of each shard, side by side; guarded by the shard's lock.
   std::vector<ShardView> views_;
+
+  // In a line of its own: lookups that only read write here.
+  struct alignas(kCacheLine) Lookups {
+    std::atomic<int64_t> keys{0};
+    std::atomic<int64_t> hits{0};
+  };
+  mutable Lookups lookups_;
 };
 
 }  // namespace tf_embedding

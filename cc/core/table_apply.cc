@@ -230,6 +230,9 @@ class EmbeddingTable::ShareUpdate {
     const int shard = table_.ShardOf(hashes[0]);
     *Refused(begin) = n - admission_->Admit(shard, keys, hashes, counts, n,
                                             update_.step, totals);
+    for (int m = 0; m < n; ++m) {
+      if (totals[m] == 0) shard_->counters().refused += counts[m];
+    }
     if (*Refused(begin) == n) return;
     int admitted[kBlock];
     int64_t before[kBlock];
@@ -241,8 +244,9 @@ class EmbeddingTable::ShareUpdate {
       ++num;
     }
     GiveBirth(begin, admitted, before, num);
+    shard_->counters().admitted += num;
     for (int m = 0; m < n; ++m) {
-      if (totals[m] > 0) admission_->Admitted(shard, hashes[m], keys[m]);
+      if (totals[m] > 0) admission_->Forget(shard, hashes[m], keys[m]);
     }
   }
 
@@ -310,6 +314,7 @@ class EmbeddingTable::ShareUpdate {
       RowMeta* const meta = store.meta(rows[i]);
       meta->frequency = SaturatingAdd(meta->frequency, counts[i]);
       meta->version = update_.step;
+      shard_->MarkChanged(rows[i]);
     }
   }
 

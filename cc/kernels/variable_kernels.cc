@@ -159,28 +159,6 @@ class SizeOp : public OpKernel {
   }
 };
 
-class StatsOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {9}, &out));
-    const TableStats stats = table->table()->stats();
-    auto values = out->vec<int64_t>();
-    values(0) = stats.size;
-    values(1) = stats.index_bytes;
-    values(2) = stats.row_bytes;
-    values(3) = stats.row_used_bytes;
-    values(4) = stats.fixed_bytes;
-    values(5) = stats.candidates;
-    values(6) = stats.admission_bytes;
-    values(7) = stats.admitted;
-    values(8) = stats.refused;
-  }
-};
-
 class RuleOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -442,7 +420,6 @@ class ImportOp : public OpKernel {
 
 TFE_REGISTER("VariableHandle", VariableHandleOp);
 TFE_REGISTER("Size", SizeOp);
-TFE_REGISTER("Stats", StatsOp);
 TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
 TFE_REGISTER("Remove", RemoveOp);

@@ -56,19 +56,6 @@ REGISTER_OP("TfEmbedding>Size")
     .SetShapeFn(ScalarShape)
     .Doc("The number of rows.");
 
-REGISTER_OP("TfEmbedding>Stats")
-    .Input("handle: resource")
-    .Output("stats: int64")
-    .SetIsStateful()
-    .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Vector(9));
-      return absl::OkStatus();
-    })
-    .Doc(
-        "Rows, bytes of the index, bytes held for rows, bytes of rows in use, "
-        "fixed bytes; of the filter: candidates, bytes, keys admitted and "
-        "occurrences refused since the table was made.");
-
 REGISTER_OP("TfEmbedding>Rule")
     .Input("handle: resource")
     .Output("rule: string")

@@ -220,9 +220,9 @@ TEST(CounterAgainstAMap) {
       const TableStats stats = table->stats();
       EXPECT_EQ(stats.candidates,
                 static_cast<int64_t>(oracle.candidates.size()));
-      EXPECT_EQ(stats.admitted, oracle.admitted);
-      EXPECT_EQ(stats.refused, oracle.refused);
-      EXPECT_TRUE(stats.admitted > 20 && stats.refused > 100);
+      EXPECT_EQ(stats.counters.admitted, oracle.admitted);
+      EXPECT_EQ(stats.counters.refused, oracle.refused);
+      EXPECT_TRUE(stats.counters.admitted > 20 && stats.counters.refused > 100);
     }
   }
 }
@@ -234,7 +234,7 @@ TEST(SameBitsWhateverThreadsAndShards) {
     testing::Trace trace("filter ", AdmissionKindName(spec.kind));
     Contents want;
     std::vector<int64_t> want_frequencies;
-    for (int log2_shards : {7, 0, 4, 10}) {
+    for (int log2_shards : {7, 0, 10}) {
       for (int threads : {1, 4}) {
         testing::Rng rng(1);
         testing::ThreadExecutor executor(threads);
@@ -301,22 +301,22 @@ TEST(CountsStayAtTheirMaximum) {
 
 TEST(CandidatesTakeSixteenBytes) {
   const auto table = Filtered(Counter(2), 7, 1);
-  constexpr int64_t kKeys = 1 << 20;
+  constexpr int64_t kKeys = 1 << 19;
   std::vector<int64_t> keys(kKeys);
-  const int64_t fixed = table->stats().admission_bytes;
+  const int64_t fixed = table->stats().candidate_bytes;
   for (int64_t i = 0; i < kKeys; ++i) keys[i] = i * 3 - 1000;
   Train(table.get(), keys);
   TableStats stats = table->stats();
   EXPECT_EQ(stats.candidates, kKeys);
   EXPECT_EQ(stats.size, 0);
   EXPECT_EQ(stats.row_bytes + stats.index_bytes, 0);
-  EXPECT_TRUE(stats.admission_bytes - fixed <= 16 * kKeys);
+  EXPECT_TRUE(stats.candidate_bytes - fixed <= 16 * kKeys);
   // The memory of those that leave goes back.
   Train(table.get(), keys);
   stats = table->stats();
   EXPECT_EQ(stats.candidates, 0);
   EXPECT_EQ(stats.size, kKeys);
-  EXPECT_EQ(stats.admission_bytes, fixed);
+  EXPECT_EQ(stats.candidate_bytes, fixed);
 }
 
 TEST(BloomFilterIsAsLargeAsItsFormulaAndAsGoodAsItsBound) {
@@ -337,15 +337,15 @@ TEST(BloomFilterIsAsLargeAsItsFormulaAndAsGoodAsItsBound) {
         1024 * std::ceil(each * (of_segment + std::sqrt(of_segment) + 2)));
     const int64_t bytes = counters * c.bits / 8;
     const auto none = Filtered(Counter(2), 7, 1);
-    EXPECT_EQ(table->stats().admission_bytes,
-              bytes + none->stats().admission_bytes);
+    EXPECT_EQ(table->stats().candidate_bytes,
+              bytes + none->stats().candidate_bytes);
     testing::Rng rng(5);
     std::vector<int64_t> keys(c.keys);
     for (int64_t& key : keys) key = static_cast<int64_t>(rng.Next());
     Train(table.get(), keys);
     // Nothing it counted reads less than it was.
     for (int64_t count : Frequencies(*table, keys)) EXPECT_TRUE(count >= 1);
-    std::vector<int64_t> others(200000);
+    std::vector<int64_t> others(100000);
     for (int64_t& key : others) key = static_cast<int64_t>(rng.Next());
     const std::vector<int64_t> counted = Frequencies(*table, others);
     const auto falsely = static_cast<double>(
@@ -369,7 +369,7 @@ TEST(BloomMemoryIsTakenAsItIsTouched) {
   const int64_t before = ResidentBytes();
   EXPECT_TRUE(before > 0);
   const auto table = Filtered(Bloom(2, 100000000, 0.01, 64), 3, 1);
-  EXPECT_TRUE(table->stats().admission_bytes > int64_t{7} << 30);
+  EXPECT_TRUE(table->stats().candidate_bytes > int64_t{7} << 30);
   Train(table.get(), testing::MixedKeys(1000));
   EXPECT_TRUE(ResidentBytes() - before < int64_t{200} << 20);
   // Reading and counting take none.
@@ -401,7 +401,7 @@ TEST(BloomNeverAdmitsLate) {
 }
 
 TEST(ProbabilisticDraws) {
-  constexpr int64_t kKeys = 40000;
+  constexpr int64_t kKeys = 20000;
   std::vector<int64_t> keys(kKeys);
   for (int64_t i = 0; i < kKeys; ++i) keys[i] = i;
   SerialExecutor executor;
@@ -418,8 +418,8 @@ TEST(ProbabilisticDraws) {
       EXPECT_NEAR(static_cast<double>(table->size()), expected,
                   5 * std::sqrt(expected * (1 - any)) + 1e-3);
       const TableStats stats = table->stats();
-      EXPECT_EQ(stats.admitted, stats.size);
-      EXPECT_EQ(stats.refused, (kKeys - stats.size) * count);
+      EXPECT_EQ(stats.counters.admitted, stats.size);
+      EXPECT_EQ(stats.counters.refused, (kKeys - stats.size) * count);
       EXPECT_EQ(stats.candidates, 0);
     }
   }
@@ -464,8 +464,8 @@ TEST(ReadingCountsNothing) {
     const TableStats stats = table->stats();
     EXPECT_EQ(stats.size, 1);
     EXPECT_EQ(stats.candidates, 1);
-    EXPECT_EQ(stats.admitted, 1);
-    EXPECT_EQ(stats.refused, 1);
+    EXPECT_EQ(stats.counters.admitted, 1);
+    EXPECT_EQ(stats.counters.refused, 1);
     // A row is born as its initializer says, whatever it read before.
     Train(table.get(), {9});
     EXPECT_OK(table->Lookup(&keys[0], 1, out.data(), &executor));
@@ -483,7 +483,7 @@ TEST(RowsComeByOtherWaysToo) {
     const std::vector<float> values(2 * kDim, 2.0f);
     EXPECT_OK(table->Upsert(keys.data(), values.data(), 2, 5, &executor));
     EXPECT_EQ(table->size(), 2);
-    EXPECT_EQ(table->stats().admitted, 0);
+    EXPECT_EQ(table->stats().counters.admitted, 0);
     // They have rows, so that no filter is asked.
     Train(table.get(), {1, 4}, 6);
     Contents contents = ExportAll(*table);
@@ -551,10 +551,10 @@ TEST(EveryBlockOfABloomFilterHasItsOwnBytes) {
 // Fewer blocks than shards, and more, on both sides; training goes on as if
 // nothing had been.
 TEST(CountsSurviveASaveAndARestore) {
-  const std::vector<int64_t> universe = testing::MixedKeys(60000);
+  const std::vector<int64_t> universe = testing::MixedKeys(30000);
   for (const AdmissionSpec& spec :
-       {Counter(4), Bloom(4, 20000, 0.01, 16), Probabilistic(0.1, 2)}) {
-    for (int64_t n : {0, 300, 60000}) {
+       {Counter(4), Bloom(4, 10000, 0.01, 16), Probabilistic(0.1, 2)}) {
+    for (int64_t n : {0, 300, 30000}) {
       for (int from : {0, 7}) {
         for (int to : {0, 5}) {
           testing::Trace trace("filter ", AdmissionKindName(spec.kind),
@@ -700,8 +700,43 @@ TEST(APartialRestoreKeepsWhatTheCheckpointLacks) {
     if (spec.kind == AdmissionKind::kCounter) {
       EXPECT_EQ(table->stats().candidates, 2);
     }
-    EXPECT_EQ(table->stats().admitted, 2);
+    EXPECT_EQ(table->stats().counters.admitted, 2);
   }
+}
+
+TEST(KeysOfADeltaAreNoCandidates) {
+  SerialExecutor executor;
+  const auto table = Filtered(Counter(2));
+  const auto copy = Filtered(Counter(2));
+  uint32_t since;
+  const auto save = [&] {
+    EXPECT_OK(table->StartDelta("copy", &since));
+    CheckpointWriter writer(table.get(), 0, 1, since);
+    std::vector<std::string> elements(writer.num_elements());
+    for (int64_t i = 0; i < writer.num_elements(); ++i) {
+      EXPECT_OK(writer.Encode(i, &elements[i]));
+    }
+    EXPECT_OK(table->FinishDelta("copy"));
+    return elements;
+  };
+  Train(table.get(), {1, 2, 3, 4, 4});
+  Load({save()}, RestoreOptions(), copy.get());
+  EXPECT_EQ(since, 0u);
+  int64_t removed;
+  const int64_t gone = 4;
+  EXPECT_OK(table->Remove(&gone, 1, &removed, &executor));
+  Train(table.get(), {1, 2, 5});
+  Train(copy.get(), {2});
+  PreparedDelta delta;
+  DeltaReport report;
+  EXPECT_OK(copy->PrepareDelta({save()}, RestoreOptions(), &executor, &delta));
+  EXPECT_TRUE(since > 0);
+  EXPECT_OK(copy->ApplyDelta(delta, &executor, &report));
+  EXPECT_TRUE(ExportAll(*copy) == ExportAll(*table));
+  // It holds no counts: that of 3 is the base's, and 5 has none.
+  EXPECT_TRUE(Frequencies(*copy, {1, 2, 3, 4, 5}) ==
+              (std::vector<int64_t>{2, 2, 1, 0, 0}));
+  EXPECT_EQ(copy->stats().candidates, 1);
 }
 
 TEST(DamagedCountsAreRefused) {
@@ -806,7 +841,7 @@ TEST(BesideEverything) {
       std::vector<float> out(keys.size() * kDim);
       while (training > 0) {
         EXPECT_OK(table->Lookup(keys.data(), 600, out.data(), &executor));
-        EXPECT_TRUE(table->stats().refused >= 0);
+        EXPECT_TRUE(table->stats().counters.refused >= 0);
         for (int64_t count : Frequencies(*table, keys)) {
           EXPECT_TRUE(count <= 2 * kRounds);
         }
@@ -823,7 +858,7 @@ TEST(BesideEverything) {
     for (int64_t count : Frequencies(*table, keys)) {
       EXPECT_EQ(count, 2 * kRounds);
     }
-    EXPECT_EQ(table->stats().refused, 2 * kRounds * 600);
+    EXPECT_EQ(table->stats().counters.refused, 2 * kRounds * 600);
   }
 }
 

@@ -223,7 +223,7 @@ TEST(ApplyUnderAFilter) {
     allocations_left = -1;
     const TableStats stats = table->stats();
     EXPECT_TRUE(stats.size + stats.candidates >= kNum);
-    EXPECT_EQ(stats.admitted, stats.size);
+    EXPECT_EQ(stats.counters.admitted, stats.size);
     EXPECT_OK(apply(2 * kNum));
     EXPECT_OK(apply(2 * kNum));
     EXPECT_EQ(table->size(), 2 * kNum);
