@@ -52,6 +52,7 @@ from tf_embedding.options import (
     GlobalStepEvict,
     InitializerOption,
     L2WeightEvict,
+    ProbabilisticFilter,
     StorageOption,
     StorageType,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "Histogram",
     "InitializerOption",
     "L2WeightEvict",
+    "ProbabilisticFilter",
     "Rows",
     "StorageOption",
     "StorageType",

@@ -88,11 +88,7 @@ def get_embedding_variable(
     >>> var.name, var.num_parts
     ('user/id:0', 4)
     """
-    ev_option = options.EmbeddingVariableOption() if ev_option is None else ev_option
-    if not isinstance(ev_option, options.EmbeddingVariableOption):
-        raise TypeError(
-            f"ev_option is {ev_option!r}; it must be an EmbeddingVariableOption, or None"
-        )
+    ev_option = options.check(ev_option)
     dim = config.check_dim(embedding_dim)
     _check_dtypes(key_dtype, value_dtype)
     _refuse(
@@ -109,9 +105,6 @@ def get_embedding_variable(
             "their age yet. Leave it out"
         )
     options.refuse_what_is_missing(ev_option, name)
-    init_option = ev_option.init_option or options.InitializerOption()
-    if init_option.initializer is not None:
-        initializer = init_option.initializer
     make = functools.partial(_get, dim=dim, of_rows=initializer, ev_option=ev_option)
     users = custom_getter or tf.compat.v1.get_variable_scope().custom_getter
 
@@ -155,7 +148,6 @@ def _get(
         of_rows = tf.compat.v1.truncated_normal_initializer() if of_scope is None else of_scope
     # Its own one is for a dense variable of the nominal shape.
     kwargs["initializer"] = tf.compat.v1.zeros_initializer()
-    init_option = ev_option.init_option
 
     def create(next_creator: Callable[..., Any], **of_variable: Any) -> EmbeddingVariable:
         del next_creator
@@ -166,7 +158,7 @@ def _get(
             trainable=of_variable.get("trainable") is not False,
             num_parts=num_parts,
             collections=of_variable.get("collections"),
-            default_value_dim=None if init_option is None else init_option.default_value_dim,
+            ev_option=ev_option,
         )
 
     with tf.compat.v1.variable_creator_scope(create):

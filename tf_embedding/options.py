@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import Any, Optional, Union
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -44,6 +46,9 @@ class CacheStrategy(enum.Enum):
 
     LRU = 0
     LFU = 1
+
+
+_MAX_FLOAT = float(np.finfo(np.float32).max)
 
 
 def _integer(option: Any, field: str, low: int, high: int = 2**63 - 1) -> None:
@@ -86,9 +91,11 @@ class InitializerOption:
     Attributes:
       initializer: as `tf_embedding.initializers.get` takes it; None takes that of the
         variable. An array [n, dim] is the matrix itself.
-      default_value_dim: rows of the matrix, 1 or more.
-      default_value_no_permission: what a key that is not admitted reads in every
-        column; only an admission filter makes a difference by it.
+      default_value_dim: rows of the matrix, 1 or more; None for no matrix: each key
+        draws its own row.
+      default_value_no_permission: what a key without a row reads in every column,
+        where a `filter_option` decides on rows; None for its initial row. Without a
+        filter it has no meaning.
 
     Raises:
       ValueError: a field is out of its range.
@@ -98,12 +105,14 @@ class InitializerOption:
     """
 
     initializer: Any = None
-    default_value_dim: int = 4096
-    default_value_no_permission: float = 0.0
+    default_value_dim: Optional[int] = 4096
+    default_value_no_permission: Optional[float] = 0.0
 
     def __post_init__(self) -> None:
-        _integer(self, "default_value_dim", 1)
-        _number(self, "default_value_no_permission", -float("inf"))
+        if self.default_value_dim is not None:
+            _integer(self, "default_value_dim", 1)
+        if self.default_value_no_permission is not None:
+            _number(self, "default_value_no_permission", -_MAX_FLOAT, _MAX_FLOAT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +153,12 @@ class L2WeightEvict:
 class CounterFilter:
     """A key earns its row when it has been trained filter_freq times, counted exactly.
 
+    In the batch in which its count reaches filter_freq its whole gradient is applied,
+    and the frequency of its row starts at that count. Until then its gradients are
+    dropped, and it takes 16 bytes.
+
     Attributes:
-      filter_freq: occurrences, 0 or more; 0 and 1 admit every key.
+      filter_freq: occurrences, 0 to 2^32 - 1; 0 and 1 are no filter.
 
     >>> CounterFilter(filter_freq=3).filter_freq
     3
@@ -159,13 +172,19 @@ class CounterFilter:
 
 @dataclasses.dataclass(frozen=True)
 class CBFFilter:
-    """As `CounterFilter`, counted by a counting Bloom filter: less memory, some error.
+    """As `CounterFilter`, counted by a counting Bloom filter: bounded memory, some error.
+
+    Its memory is fixed, whatever number of keys comes: about
+    |ln p| / ln(2)^2 * max_element_size counters, see docs/admission_and_eviction.md.
+    Counts may be too high, so a key may earn its row early; it never does late.
 
     Attributes:
-      filter_freq: occurrences, 1 or more.
-      max_element_size: how many distinct keys the filter is made for, 1 or more.
+      filter_freq: occurrences, 1 or more; 1 is no filter.
+      max_element_size: how many distinct keys the filter is made for, 1 or more. The
+        parts of a variable share it.
       false_positive_probability: of a key that is counted as seen before it was, when
-        the filter is full; between 0 and 1, both excluded.
+        the filter is full; between 1e-15 and 1, which is excluded. It is rounded to
+        float32.
       counter_type: `tf.uint8`, `tf.uint16`, `tf.uint32` or `tf.uint64`; it must hold
         filter_freq.
 
@@ -184,13 +203,39 @@ class CBFFilter:
                 f"counter_type of CBFFilter is {self.counter_type!r}; it must be tf.uint8, "
                 "tf.uint16, tf.uint32 or tf.uint64"
             )
+        object.__setattr__(self, "counter_type", tf.as_dtype(self.counter_type))
         _integer(self, "filter_freq", 1, min(tf.as_dtype(self.counter_type).max, 2**32 - 1))
         _integer(self, "max_element_size", 1)
         value = self.false_positive_probability
-        if isinstance(value, bool) or not isinstance(value, float) or not 0 < value < 1:
+        if not isinstance(value, float) or not 1e-15 < value or not np.float32(value) < 1:
             raise ValueError(
                 f"false_positive_probability of CBFFilter is {value!r}; it must be a float "
-                "between 0 and 1, both excluded"
+                "between 1e-15 and 1, both excluded"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbabilisticFilter:
+    """Each trained occurrence gives a key its row with a probability: no memory at all.
+
+    So a key has its row after 1 / probability occurrences on average. The draws are a
+    function of the variable's seed, the key and the step: two batches of one step, or
+    batches without a step, draw alike.
+
+    Attributes:
+      probability: above 0, at most 1, which is no filter. It is rounded to float32.
+
+    >>> ProbabilisticFilter(probability=0.1).probability
+    0.1
+    """
+
+    probability: float
+
+    def __post_init__(self) -> None:
+        _number(self, "probability", 0.0, 1.0)
+        if not np.float32(self.probability) > 0:
+            raise ValueError(
+                f"probability of ProbabilisticFilter is {self.probability!r}; it must be above 0"
             )
 
 
@@ -268,12 +313,12 @@ class CheckpointOption:
 
 
 EvictOption = Union[GlobalStepEvict, L2WeightEvict]
-FilterOption = Union[CounterFilter, CBFFilter]
+FilterOption = Union[CounterFilter, CBFFilter, ProbabilisticFilter]
 
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingVariableOption:
-    """What `get_embedding_variable` is told beyond its arguments.
+    """What an embedding variable is told beyond its arguments.
 
     Attributes:
       ht_type: accepted for DeepRec's sake, must be empty: there is one kind of table.
@@ -312,9 +357,77 @@ class EmbeddingVariableOption:
             )
         _one_of(self, "evict_option", GlobalStepEvict, L2WeightEvict)
         _one_of(self, "ckpt", CheckpointOption)
-        _one_of(self, "filter_option", CounterFilter, CBFFilter)
+        _one_of(self, "filter_option", CounterFilter, CBFFilter, ProbabilisticFilter)
         _one_of(self, "storage_option", StorageOption)
         _one_of(self, "init_option", InitializerOption)
+
+
+def check(option: Any, argument: str = "ev_option") -> EmbeddingVariableOption:
+    """The option, or the default one for None.
+
+    Raises:
+      TypeError: it is something else.
+    """
+    if option is None:
+        return EmbeddingVariableOption()
+    if not isinstance(option, EmbeddingVariableOption):
+        raise TypeError(
+            f"{argument} is {option!r}; it must be an EmbeddingVariableOption, or None"
+        )
+    return option
+
+
+def to_config(option: Any) -> Any:
+    """An option as plain values, for the config of a layer; None stays None.
+
+    Raises:
+      ValueError: it holds an initializer that is no name.
+    """
+    if isinstance(option, enum.Enum):
+        return {"option": type(option).__name__, "fields": option.name}
+    if dataclasses.is_dataclass(option):
+        fields = {f.name: to_config(getattr(option, f.name)) for f in dataclasses.fields(option)}
+        return {"option": type(option).__name__, "fields": fields}
+    if isinstance(option, tf.DType):
+        return option.name
+    if isinstance(option, tuple):
+        return list(option)
+    if option is None or isinstance(option, (str, bool, float)):
+        return option
+    if hasattr(option, "__index__"):
+        return int(option)
+    raise ValueError(
+        f"initializer of InitializerOption is {option!r}, which has no plain form: a layer that "
+        "is to be saved needs the name of one there, or takes it by its own initializer="
+    )
+
+
+def from_config(config: Any) -> Any:
+    """The inverse of `to_config`."""
+    if not isinstance(config, Mapping):
+        return config
+    kind, fields = _KINDS[config["option"]], config["fields"]
+    if issubclass(kind, enum.Enum):
+        return kind[fields]
+    return kind(**{name: from_config(value) for name, value in fields.items()})
+
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        CacheStrategy,
+        CBFFilter,
+        CheckpointOption,
+        CounterFilter,
+        EmbeddingVariableOption,
+        GlobalStepEvict,
+        InitializerOption,
+        L2WeightEvict,
+        ProbabilisticFilter,
+        StorageOption,
+        StorageType,
+    )
+}
 
 
 def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
@@ -325,8 +438,6 @@ def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
       name: of the variable.
     """
     asked = []
-    if option.filter_option is not None and option.filter_option.filter_freq > 1:
-        asked.append(f"filter_option={option.filter_option}: every trained key gets a row")
     if option.evict_option is not None:
         asked.append(f"evict_option={option.evict_option}: rows go by remove() and clear()")
     storage = option.storage_option

@@ -39,7 +39,8 @@ class TableStats(NamedTuple):
       index_bytes: int64, from keys to rows.
       row_bytes: int64, held for rows, used or not.
       row_used_bytes: int64, those of rows with a key.
-      candidate_bytes: int64, of keys that are counted but not admitted.
+      candidate_bytes: int64, of an admission filter: keys that it counts, or the
+        counters of a Bloom filter, touched or not.
       eviction_bytes: int64, of what eviction keeps: queues, and evicted rows that are
         collected.
       fixed_bytes: int64, whatever the size.
@@ -48,6 +49,7 @@ class TableStats(NamedTuple):
       mean_probe: float64, cache lines of the index read to find a key that is there,
         on average of a sample: that of the first 65,536 lines.
       max_probe: int64, at most, in the same sample.
+      candidates: int64, keys without a row that a `CounterFilter` counts.
     """
 
     keys: tf.Tensor
@@ -69,6 +71,7 @@ class TableStats(NamedTuple):
     load: tf.Tensor
     mean_probe: tf.Tensor
     max_probe: tf.Tensor
+    candidates: tf.Tensor
 
 
 class TopKeys(NamedTuple):
@@ -115,7 +118,7 @@ def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
 def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
     """The stats of a variable with these tables."""
     each = _each(handles, lambda handle: ops.tf_embedding_stats(handle=handle))
-    total = tf.unstack(_sum(each), num=18)
+    total = tf.unstack(_sum(each), num=19)
     counts, memory = total[:8], total[8:14]
     index, rows, _, candidates, eviction, fixed = memory
     slots, sampled_keys, sampled_probes = total[14:17]
@@ -128,6 +131,7 @@ def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
             _ratio(counts[0], slots),
             _ratio(sampled_probes, sampled_keys),
             tf.reduce_max(tf.stack([of_part[17] for of_part in each])),
+            total[18],
         ]
     )
 

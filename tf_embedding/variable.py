@@ -22,7 +22,15 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, resource_variable_ops
 
-from tf_embedding import config, gradients, initializers, parts, saveable
+from tf_embedding import (
+    config,
+    gradients,
+    initializers,
+    options,
+    parts,
+    saveable,
+    table_options,
+)
 from tf_embedding import stats as _stats
 from tf_embedding._library import ops
 from tf_embedding.inputs import to_int64
@@ -101,12 +109,14 @@ class EmbeddingVariable(
       num_parts: in how many parts to cut it, 1 to 1024.
       collections: of a v1 graph; None for `GLOBAL_VARIABLES`. A trainable variable
         is in `TRAINABLE_VARIABLES` too.
-      default_value_dim: if given, initial rows are those of a matrix of so many rows,
-        drawn once; key k takes row `k mod default_value_dim`.
+      ev_option: a `tf_embedding.EmbeddingVariableOption`: which keys earn a row
+        (filter_option), and initial rows as DeepRec draws them (init_option, whose
+        initializer goes before the argument).
 
     Raises:
       ValueError: an argument is out of its range.
-      NotImplementedError: inside a strategy of more than one replica.
+      NotImplementedError: inside a strategy of more than one replica; ev_option asks for
+        what variables cannot do.
 
     >>> ev = EmbeddingVariable(dim=2, initializer="ones", name="words")
     >>> ev.sparse_read([3, -5]).numpy().tolist()
@@ -127,7 +137,7 @@ class EmbeddingVariable(
         trainable: bool = True,
         num_parts: int = 1,
         collections: Optional[Sequence[str]] = None,
-        default_value_dim: Optional[int] = None,
+        ev_option: Optional[options.EmbeddingVariableOption] = None,
     ) -> None:
         dim = config.check_dim(dim)
         num_parts = parts.check_num_parts(num_parts)
@@ -138,7 +148,15 @@ class EmbeddingVariable(
                 f"{strategy.num_replicas_in_sync}: gradients are not summed across replicas yet. "
                 "Create it outside strategy.scope() and train with one replica"
             )
-        spec = initializers.get(initializer, dim, default_value_dim)
+        ev_option = options.check(ev_option)
+        options.refuse_what_is_missing(ev_option, name)
+        init_option = ev_option.init_option
+        if init_option is not None and init_option.initializer is not None:
+            initializer = init_option.initializer
+        spec = initializers.get(
+            initializer, dim, None if init_option is None else init_option.default_value_dim
+        )
+        resolved = table_options.resolve(ev_option, num_parts)
         with tf.init_scope():
             in_graph = not tf.executing_eagerly()
             if in_graph:
@@ -147,7 +165,8 @@ class EmbeddingVariable(
             else:
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
-            tables = make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
+            op_name = name if in_graph else None
+            tables = make_tables(dim, num_parts, shared_name, spec, resolved, op_name)
             handles = []
             for of_part in tables:
                 with device_of_next_variable():
@@ -277,7 +296,10 @@ class EmbeddingVariable(
         return self._find(keys).found
 
     def frequency(self, keys: Any) -> tf.Tensor:
-        """How many occurrences of each key were trained: int64; 0 without a row."""
+        """How many occurrences of each key were trained: int64.
+
+        Of a key without a row, those that its filter has counted; else 0.
+        """
         return self._find(keys).frequency
 
     def version(self, keys: Any) -> tf.Tensor:
@@ -311,8 +333,9 @@ class EmbeddingVariable(
 
         Returns:
           "index": from keys to rows. "rows": held for rows, used or not. "rows_used":
-          those of rows with a key. "fixed": whatever the size. "total": index, rows
-          and fixed.
+          those of rows with a key. "admission": of a filter: candidates, or all
+          counters, touched or not. "fixed": whatever the size. "total": index, rows,
+          admission and fixed.
         """
         of_all = self.stats()
         return {
@@ -320,6 +343,7 @@ class EmbeddingVariable(
             "index": int(of_all.index_bytes),
             "rows": int(of_all.row_bytes),
             "rows_used": int(of_all.row_used_bytes),
+            "admission": int(of_all.candidate_bytes),
             "fixed": int(of_all.fixed_bytes),
         }
 
