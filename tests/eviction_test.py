@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+
 import tf_embedding as te
 
 PARTS = pytest.mark.parametrize("num_parts", [1, 3])
@@ -338,14 +339,20 @@ def test_a_feature_column_keeps_its_bound():
         dtype=tf.int64,
         ev_option=te.EmbeddingVariableOption(evict_option=te.CapacityEvict(20)),
     )
-    dense = te.layers.DenseFeatures([tf.feature_column.embedding_column(column, 2)])
-    for start in range(0, 100, 5):
-        ids = tf.reshape(tf.range(start, start + 5, dtype=tf.int64), [-1, 1])
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(dense({"id": ids}))
-        (ev,) = [v for v in dense.variables_of_rows() if isinstance(v, te.EmbeddingVariable)]
-        te.rules.apply(ev, tape.gradient(loss, ev), te.rules.SGD(), 0.1, start)
-    assert keys_of(ev) == list(range(80, 100))
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        ids = v1.placeholder(tf.int64, [None, 1])
+        dense = v1.feature_column.input_layer(
+            {"id": ids}, [tf.feature_column.embedding_column(column, 2)]
+        )
+        step = v1.train.get_or_create_global_step()
+        minimize = te.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(dense), global_step=step)
+        (ev,) = [v for v in v1.global_variables() if isinstance(v, te.EmbeddingVariable)]
+        keys = ev.export().keys
+        session.run(v1.global_variables_initializer())
+        for start in range(0, 100, 5):
+            session.run(minimize, {ids: np.arange(start, start + 5).reshape(-1, 1)})
+        assert sorted(session.run(keys).tolist()) == list(range(80, 100))
 
 
 def test_same_bits_in_one_thread_and_in_many():

@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 from tf_embedding import (
     checkpoint,
     config,
+    eviction,
     hashing,
     initializers,
     inputs,
@@ -42,6 +43,13 @@ from tf_embedding import (
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.eviction import (
+    CapacityEvict,
+    FrequencyEvict,
+    GlobalStepEvict,
+    L2WeightEvict,
+    TimeEvict,
+)
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.options import (
     CacheStrategy,
@@ -49,15 +57,13 @@ from tf_embedding.options import (
     CheckpointOption,
     CounterFilter,
     EmbeddingVariableOption,
-    GlobalStepEvict,
     InitializerOption,
-    L2WeightEvict,
     ProbabilisticFilter,
     StorageOption,
     StorageType,
 )
 from tf_embedding.stats import Histogram, TableStats, TopKeys
-from tf_embedding.variable import EmbeddingVariable, Rows
+from tf_embedding.variable import EmbeddingVariable, EvictedRows, Rows
 
 if TYPE_CHECKING:
     from tf_embedding import estimator as estimator
@@ -68,11 +74,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CBFFilter",
     "CacheStrategy",
+    "CapacityEvict",
     "CheckpointOption",
     "CounterFilter",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
+    "EvictedRows",
     "FeatureConfig",
+    "FrequencyEvict",
     "GlobalStepEvict",
     "Histogram",
     "InitializerOption",
@@ -83,10 +92,12 @@ __all__ = [
     "StorageType",
     "TableConfig",
     "TableStats",
+    "TimeEvict",
     "TopKeys",
     "checkpoint",
     "config",
     "estimator",
+    "eviction",
     "feature_column",
     "get_embedding_variable",
     "hashing",

@@ -270,7 +270,8 @@ void ShardEviction::QueueBirths(const Shard& shard) {
 
 void ShardEviction::EndShare(const EvictionMoment& moment, Shard* shard,
                              int64_t num_keys, const TouchedKeys& touched) {
-  SweepSlice(moment, shard, num_keys * kSweptPerKey / kSlotsPerBucket + 1);
+  SweepSlice(moment, shard, num_keys * kSweptPerKey / kSlotsPerBucket + 1,
+             touched);
   if (bounded()) {
     try {
       if (stale_) BuildQueue(*shard);
@@ -382,7 +383,8 @@ EvictionOptions::Rules EvictionOptions::RulesOf(EvictWhen when) const {
 }
 
 void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
-                               int64_t num_buckets) {
+                               int64_t num_buckets,
+                               const TouchedKeys& touched) {
   EvictionOptions::Rules rules = options_.RulesOf(EvictWhen::kApply);
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency && cursor_ == 0) {
@@ -397,7 +399,7 @@ void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
   const uint64_t end = shard->index().HashAfter(
       cursor_, static_cast<uint32_t>(std::min<int64_t>(
                    num_buckets, shard->index().num_buckets())));
-  SweepRange(moment, rules, /*spare_current=*/true, cursor_, end, shard);
+  SweepRange(moment, rules, &touched, cursor_, end, shard);
   cursor_ = end == ShardIndex::kHashEnd ? 0 : end;
   // Rows that lost frequency stand too far back in a queue by frequency.
   if (cursor_ == 0 && rules.frequency) stale_ = true;
@@ -408,15 +410,14 @@ void ShardEviction::Sweep(const EvictionMoment& moment, EvictWhen when,
   const EvictionOptions::Rules rules = options_.RulesOf(when);
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency) stale_ = true;
-  SweepRange(moment, rules, /*spare_current=*/false, 0, ShardIndex::kHashEnd,
-             shard);
+  SweepRange(moment, rules, nullptr, 0, ShardIndex::kHashEnd, shard);
   shard->Compact(shard->rows().layout());
 }
 
 void ShardEviction::SweepRange(const EvictionMoment& moment,
                                const EvictionOptions::Rules& rules,
-                               bool spare_current, uint64_t begin, uint64_t end,
-                               Shard* shard) {
+                               const TouchedKeys* touched, uint64_t begin,
+                               uint64_t end, Shard* shard) {
   const RowStore& rows = shard->rows();
   while (begin < end) {
     const uint64_t piece =
@@ -430,10 +431,13 @@ void ShardEviction::SweepRange(const EvictionMoment& moment,
         });
     // Not while the index is walked: a removal moves keys.
     for (const Candidate& candidate : candidates_) {
-      const bool takes = Takes(moment, rules, rows, candidate.row);
-      const bool is_current =
-          spare_current && rows.meta(candidate.row)->version == moment.step;
-      if (takes && !is_current) Evict(shard, candidate);
+      if (!Takes(moment, rules, rows, candidate.row)) continue;
+      if (touched != nullptr &&
+          (rows.meta(candidate.row)->version == moment.step ||
+           touched->Contains(candidate.hash, candidate.key))) {
+        continue;
+      }
+      Evict(shard, candidate);
     }
     begin = piece;
   }

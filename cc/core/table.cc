@@ -348,8 +348,9 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    const EvictionMoment moment =
-        eviction_ == nullptr ? EvictionMoment() : eviction_->Now(step);
+    const EvictionMoment moment = eviction_ == nullptr
+                                      ? EvictionMoment()
+                                      : eviction_->Now(Eviction::kLastStep);
     return ForEachShare<NoScratch>(
         keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {

@@ -265,7 +265,7 @@ class EmbeddingTable {
 
   // What Apply does to a table of another rule before it updates rows: slots
   // start anew. For a part that has no key in a batch of the variable.
-  Status AdoptRule(const BoundRule& rule, int64_t* rows_reset);
+  Status AdoptRule(const BoundRule& rule, int64_t step, int64_t* rows_reset);
 
   // Sets vectors. New rows get initial slots and frequency 0; others keep
   // theirs. Of equal keys the last wins.
