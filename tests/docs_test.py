@@ -22,6 +22,7 @@ import tf_embedding as te
 from tf_embedding import (
     checkpoint,
     config,
+    eviction,
     get_variable,
     hashing,
     hooks,
@@ -46,7 +47,8 @@ HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
 MODULES = [
     te,
-    *(checkpoint, config, get_variable, hashing, hooks, initializers, inputs, monitoring, nn),
+    *(checkpoint, config, eviction, get_variable, hashing, hooks, initializers, inputs),
+    *(monitoring, nn),
     *(options, parts, rules, train, variable),
 ]
 KERAS_MODULES = [
