@@ -39,6 +39,7 @@ from tf_embedding import (
     options,
     parts,
     rules,
+    sysconfig,
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
@@ -81,6 +82,7 @@ __all__ = [
     "checkpoint",
     "config",
     "estimator",
+    "export",
     "feature_column",
     "get_embedding_variable",
     "hashing",
@@ -92,6 +94,7 @@ __all__ = [
     "options",
     "parts",
     "rules",
+    "sysconfig",
     "train",
 ]
 

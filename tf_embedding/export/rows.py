@@ -75,14 +75,17 @@ def _to_float16(values: np.ndarray, name: str) -> np.ndarray:
     if not np.array_equal(np.isfinite(halves), np.isfinite(values)):
         worst = np.abs(values[np.isfinite(values)]).max()
         raise ValueError(
-            f"rows is 'float16', but table {name!r} has a value of {worst:g}; float16 ends at 65504. "
-            "Use float32 or int8"
+            f"rows is 'float16', but table {name!r} has a value of {worst:g}; float16 ends at "
+            "65504. Use float32 or int8"
         )
     return halves
 
 
 def _to_int8(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """int8 [n, dim] and the scale of each row: value = int8 * scale, to half a scale."""
+    """int8 [n, dim] and the scale of each row: value = int8 * scale, to half a scale.
+
+    A row of values below 2e-36 becomes zeros.
+    """
     quantised = np.empty(values.shape, np.int8)
     scales = np.empty(len(values), np.float32)
     for begin in range(0, len(values), _BLOCK):
@@ -92,9 +95,10 @@ def _to_int8(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
                 f"rows is 'int8', but table {name!r} has values that are not finite. Use float32"
             )
         scale = np.abs(block).max(axis=1) / np.float32(127)
+        # TensorFlow's kernels take subnormal numbers for 0.
+        scale[scale < np.finfo(np.float32).tiny] = 0
         of_rows = np.where(scale > 0, scale, np.float32(1))[:, None]
-        # Rounding up of the division may give 127.00001, of tiny scales more.
-        quantised[begin : begin + _BLOCK] = np.clip(np.rint(block / of_rows), -127, 127)
+        quantised[begin : begin + _BLOCK] = np.rint(block / of_rows)
         scales[begin : begin + _BLOCK] = scale
     return quantised, scales
 
