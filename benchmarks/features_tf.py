@@ -60,6 +60,8 @@ def lookup_each(variables: list[tf.Variable], ids: list[tf.Tensor]) -> list[tf.T
 class _Many:
     """spec.tables tables of equal size; each gets its part of the batch."""
 
+    CYCLE, BATCHES = 1, draws.BATCHES
+
     def __init__(self, spec: Spec, dynamic: bool, lookup: Callable[..., list[tf.Tensor]]):
         rows, batch = spec.keys // spec.tables, spec.batch // spec.tables
         keys = draws.keys(rows)
@@ -71,13 +73,17 @@ class _Many:
                 values = tf.random.uniform([rows, spec.dim], -0.05, 0.05, seed=1)
                 self._variables.append(tf.Variable(values))
         numbers = draws.batches(rows, batch * spec.tables, spec.zipf)
-        ids = [np.split(keys[b] if dynamic else b, spec.tables) for b in numbers]
-        self._batches = [[tf.constant(i) for i in parts] for parts in ids]
+        ids = [(keys[b] if dynamic else b).reshape(spec.tables, batch) for b in numbers]
         variables = self._variables
-        self._call = tf.function(lambda *ids: lookup(variables, list(ids)))
+
+        def work(ids: tf.Tensor) -> tf.Tensor:
+            # One result, because a loop has its price for each.
+            return tf.concat(lookup(variables, tf.unstack(ids)), axis=0)
+
+        self._call = tables_tf.in_turn(work, ids)
 
     def run(self, i: int) -> None:
-        self._call(*self._batches[i])
+        self._call()
 
 
 CONTESTANTS: dict[str, Callable[[Spec], object]] = {

@@ -6,6 +6,11 @@
 // duplicates. A shared library for tables_floor.py.
 //
 // A record is a row and its Adagrad slots side by side, as in the table.
+//
+// The floor by key: the same behind a bare hash table, which is an array of
+// keys and row numbers, 16 bytes each, half full, searched place after place.
+// Key 0 is not allowed. What a table cannot go below that knows more of its
+// keys.
 
 #include <sys/mman.h>
 
@@ -13,9 +18,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <vector>
 
+#include "cc/core/hash.h"
 #include "tests/cc/executors.h"
 
 namespace {
@@ -23,6 +30,34 @@ namespace {
 using tf_embedding::testing::PoolExecutor;
 
 constexpr int64_t kAhead = 16;  // rows in flight
+constexpr int64_t kBlock = 32;  // keys in flight
+
+template <class T>
+class HugePages {
+ public:
+  explicit HugePages(int64_t n) : bytes_(n * static_cast<int64_t>(sizeof(T))) {
+    void* const pages = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    madvise(pages, bytes_, MADV_HUGEPAGE);
+    data_ = static_cast<T*>(pages);
+  }
+  ~HugePages() { munmap(data_, bytes_); }
+  HugePages(const HugePages&) = delete;
+  HugePages& operator=(const HugePages&) = delete;
+
+  T* data() const { return data_; }
+  T& operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  const int64_t bytes_;
+  T* data_;
+};
+
+struct Entry {
+  int64_t key;  // 0: free
+  int64_t row;
+};
 
 class Floor {
  public:
@@ -30,17 +65,54 @@ class Floor {
         int64_t threads)
       : dim_(dim),
         stride_(dim + slots),
-        bytes_(rows * stride_ * static_cast<int64_t>(sizeof(float))),
         out_(batch * dim),
-        pool_(static_cast<int>(threads) - 1) {
-    void* const pages = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) throw std::bad_alloc();
-    madvise(pages, bytes_, MADV_HUGEPAGE);
-    records_ = static_cast<float*>(pages);
-    std::fill_n(records_, rows * stride_, 0.1f);
+        pool_(static_cast<int>(threads) - 1),
+        records_(rows * stride_) {
+    std::fill_n(records_.data(), rows * stride_, 0.1f);
   }
-  ~Floor() { munmap(records_, bytes_); }
+
+  void Index(const int64_t* keys, int64_t n) {
+    int64_t size = 1;
+    while (size < 2 * n) size *= 2;
+    mask_ = size - 1;
+    entries_ = std::make_unique<HugePages<Entry>>(size);
+    for (int64_t row = 0; row < n; ++row) {
+      int64_t place = Home(keys[row]);
+      while ((*entries_)[place].key != 0) place = (place + 1) & mask_;
+      (*entries_)[place] = Entry{keys[row], row};
+    }
+  }
+
+  void Find(const int64_t* keys, int64_t n) {
+    const HugePages<Entry>& entries = *entries_;
+    pool_.ParallelFor(n, 1, [&](int64_t begin, int64_t end) {
+      int64_t homes[kBlock];
+      const float* found[kBlock];
+      const auto prefetch_homes = [&](int64_t from) {
+        for (int64_t i = from; i < std::min(end, from + kBlock); ++i) {
+          homes[i - from] = Home(keys[i]);
+          __builtin_prefetch(&entries[homes[i - from]]);
+        }
+      };
+      prefetch_homes(begin);
+      for (int64_t from = begin; from < end; from += kBlock) {
+        const int64_t to = std::min(end, from + kBlock);
+        for (int64_t i = from; i < to; ++i) {
+          int64_t place = homes[i - from];
+          while (entries[place].key != keys[i]) place = (place + 1) & mask_;
+          found[i - from] = &records_[entries[place].row * stride_];
+          for (int64_t c = 0; c < dim_; c += 16) {
+            __builtin_prefetch(found[i - from] + c);
+          }
+        }
+        prefetch_homes(to);
+        for (int64_t i = from; i < to; ++i) {
+          std::memcpy(out_.data() + i * dim_, found[i - from],
+                      dim_ * sizeof(float));
+        }
+      }
+    });
+  }
 
   void Copy(const int64_t* rows, int64_t n) {
     Run(rows, n, dim_, [this](float* record, float* out) {
@@ -61,28 +133,33 @@ class Floor {
   }
 
  private:
+  int64_t Home(int64_t key) const {
+    return static_cast<int64_t>(tf_embedding::MixKey(key)) & mask_;
+  }
+
   // Prefetches the first used floats of each record.
   template <class Body>
   void Run(const int64_t* rows, int64_t n, int64_t used, const Body& body) {
     pool_.ParallelFor(n, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         if (i + kAhead < end) {
-          const float* const next = records_ + rows[i + kAhead] * stride_;
+          const float* const next = &records_[rows[i + kAhead] * stride_];
           for (int64_t c = 0; c < used; c += 16) {
             __builtin_prefetch(next + c);
           }
         }
-        body(records_ + rows[i] * stride_, out_.data() + i * dim_);
+        body(&records_[rows[i] * stride_], out_.data() + i * dim_);
       }
     });
   }
 
   const int64_t dim_;
   const int64_t stride_;
-  const int64_t bytes_;
-  float* records_;
   std::vector<float> out_;
   PoolExecutor pool_;
+  HugePages<float> records_;
+  std::unique_ptr<HugePages<Entry>> entries_;
+  int64_t mask_ = 0;
 };
 
 }  // namespace
@@ -95,6 +172,12 @@ EXPORT void* FloorCreate(int64_t rows, int64_t dim, int64_t slots,
 }
 EXPORT void FloorCopy(void* floor, const int64_t* rows, int64_t n) {
   static_cast<Floor*>(floor)->Copy(rows, n);
+}
+EXPORT void FloorIndex(void* floor, const int64_t* keys, int64_t n) {
+  static_cast<Floor*>(floor)->Index(keys, n);
+}
+EXPORT void FloorFind(void* floor, const int64_t* keys, int64_t n) {
+  static_cast<Floor*>(floor)->Find(keys, n);
 }
 EXPORT void FloorUpdate(void* floor, const int64_t* rows, int64_t n) {
   static_cast<Floor*>(floor)->Update(rows, n);

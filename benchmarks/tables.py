@@ -45,6 +45,9 @@ _fbgemm_rowwise = dataclasses.replace(
     _fbgemm, title="FBGEMM, row-wise", changes={"rule": "rowwise_adagrad"}
 )
 _floor = Contestant("floor", "tf", "tables_floor", "floor", lambda s: s.keys * s.row_bytes)
+_by_key = Contestant(
+    "floor, by key", "tf", "tables_floor", "by_key", lambda s: s.keys * (s.row_bytes + 64.0)
+)
 _old = dataclasses.replace(_ours, title=OLD, environment="tfra")
 _tfra_table = Contestant("TFRA", "tfra", "tables_tfra", "tfra", _tfra_bytes)
 
@@ -58,6 +61,8 @@ def contests(spec: Spec) -> list[list[Contestant]]:
         first.append(_fbgemm_rowwise)
     if spec.rule == "adagrad":
         first.append(_floor)
+    if spec.work == "lookup":
+        first.append(_by_key)
     if spec.work == "lookup" or spec.rule != "rowwise_adagrad":
         second.append(_tfra_table)
     return [first, second]
@@ -139,6 +144,8 @@ def run(work: str, context: Context) -> Report:
     titles = ["tf.Variable", "FBGEMM", "TFRA", "floor"]
     if work == "train":
         titles.insert(2, "FBGEMM, row-wise")
+    else:
+        titles.append("floor, by key")
     head = ["keys", "dim", "batch", "ids", "threads", OURS, *titles, *(f"x {t}" for t in titles)]
     rows, csv_rows = [], []
     for spec in grid(work, context):
@@ -171,9 +178,11 @@ _RATIOS = (
     "process, on its TensorFlow."
 )
 _TEXTS: Mapping[str, str] = {
-    "lookup": "A batch of ids to its rows, one `tf.function` call or its like. All ids are in the "
-    "table; tf_embedding's rows have Adagrad's slots beside them. The floor copies rows by number "
-    "out of huge pages. " + _RATIOS,
+    "lookup": "A batch of ids to its rows; 8 batches in a call of a `tf.function`. All ids are in "
+    "the table; tf_embedding's rows have Adagrad's slots beside them. The floor copies rows by "
+    "number out of huge pages; the floor by key finds each first in a bare hash table of 16 bytes "
+    "a key, half full, which has no locks, cannot grow and keeps nothing else of a key. "
+    + _RATIOS,
     "train": "Rows of the batch, gradient = 2 x the rows, equal ids summed, update of the rows. "
     "The floor copies rows and runs Adagrad on each occurrence, without sums. FBGEMM has no FTRL "
     "and Adam on the CPU, TFRA no row-wise Adagrad; the columns of FBGEMM are for the rule of the "

@@ -20,6 +20,8 @@ def _load() -> ctypes.CDLL:
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     library.FloorCreate.restype = pointer
     library.FloorCreate.argtypes = [integer, integer, integer, integer, integer]
+    library.FloorIndex.argtypes = [pointer, pointer, integer]
+    library.FloorFind.argtypes = [pointer, pointer, integer]
     library.FloorCopy.argtypes = [pointer, pointer, integer]
     library.FloorUpdate.argtypes = [pointer, pointer, integer]
     library.FloorDestroy.argtypes = [pointer]
@@ -50,4 +52,15 @@ class Floor:
             self._library.FloorDestroy(self._floor)
 
 
-CONTESTANTS = {"floor": Floor}
+class ByKey(Floor):
+    """Finds the row of each key in a bare hash table, and copies it."""
+
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        keys = draws.keys(spec.keys)
+        self._library.FloorIndex(self._floor, keys.ctypes.data, len(keys))
+        self._batches = [np.ascontiguousarray(keys[batch]) for batch in self._batches]
+        self._call = self._library.FloorFind
+
+
+CONTESTANTS = {"floor": Floor, "by_key": ByKey}

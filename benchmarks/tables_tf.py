@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contestants in TensorFlow: an embedding variable, and a static tf.Variable.
 
-A call is one tf.function. "train" is lookup, gradient = 2 x the rows, update; a
+A call is one tf.function that does all batches, one after the other (`in_turn`).
+"train" is lookup, gradient = 2 x the rows, update; a
 tf.Variable does it as the optimizers of TensorFlow do: sum the gradients of equal
 indices (unique, segment sum), then the sparse kernel. There is no such kernel for
 Adam and row-wise Adagrad; these are gathers and scatters of the rows in the batch.
@@ -11,7 +12,7 @@ Adam and row-wise Adagrad; these are gathers and scatters of the rows in the bat
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import draws
 import numpy as np
@@ -41,6 +42,40 @@ def limit_threads() -> None:
 limit_threads()
 
 
+def in_turn(work: Callable[[tf.Tensor], Any], batches: Sequence[Any]) -> Callable[[], Any]:
+    """A tf.function that does work on each batch, one after the other.
+
+    A call from Python costs a good part of a millisecond, whatever it does. Training
+    pays it once for many steps (`steps_per_execution`), and so does this.
+
+    Args:
+      work: from a batch to a tensor, or a list of some.
+      batches: arrays of one shape.
+
+    Returns:
+      The function; it gives what the last batch gave.
+    """
+    stacked = tf.constant(np.stack(batches))
+
+    def call() -> Any:
+        array = tf.TensorArray(
+            stacked.dtype,
+            size=len(batches),
+            element_shape=stacked.shape[1:],
+            clear_after_read=False,
+        ).unstack(stacked)
+
+        def step(i: tf.Tensor, _: Any) -> Any:
+            return i + 1, work(array.read(i))
+
+        _, last = tf.while_loop(
+            lambda i, _: i < len(batches), step, step(tf.constant(0), None), parallel_iterations=1
+        )
+        return last
+
+    return tf.function(call, autograph=False)
+
+
 def filled(spec: Spec, keys: np.ndarray, name: str) -> te.EmbeddingVariable:
     """A variable with a row, slots and all, for each key."""
     variable = te.EmbeddingVariable(spec.dim, "uniform", seed=1, name=name)
@@ -55,11 +90,12 @@ def filled(spec: Spec, keys: np.ndarray, name: str) -> te.EmbeddingVariable:
 class Table:
     """An embedding variable."""
 
+    CYCLE, BATCHES = 1, draws.BATCHES
+
     def __init__(self, spec: Spec):
         keys = draws.keys(spec.keys)
         self._variable = variable = filled(spec, keys, "table")
         batches = draws.batches(spec.keys, spec.batch, spec.zipf)
-        self._batches = [tf.constant(keys[batch]) for batch in batches]
         rule = RULES[spec.rule]
 
         def lookup(ids: tf.Tensor) -> tf.Tensor:
@@ -69,10 +105,11 @@ class Table:
             rows = tf.nn.embedding_lookup(variable, ids)
             return te.rules.apply(variable, tf.IndexedSlices(2.0 * rows, ids), rule, RATE, 0)
 
-        self._call = tf.function({"lookup": lookup, "train": train}[spec.work])
+        work = {"lookup": lookup, "train": train}[spec.work]
+        self._call = in_turn(work, [keys[batch] for batch in batches])
 
     def run(self, i: int) -> None:
-        self._call(self._batches[i])
+        self._call()
 
 
 def static_update(rule: str, w: tf.Variable, slots: list[tf.Variable]) -> Callable[..., Any]:
@@ -116,10 +153,11 @@ def static_update(rule: str, w: tf.Variable, slots: list[tf.Variable]) -> Callab
 class Static:
     """A tf.Variable, by row number."""
 
+    CYCLE, BATCHES = 1, draws.BATCHES
+
     def __init__(self, spec: Spec):
         shape = [spec.keys, spec.dim]
         variable = tf.Variable(tf.random.uniform(shape, -0.05, 0.05, seed=1))
-        self._batches = [tf.constant(b) for b in draws.batches(spec.keys, spec.batch, spec.zipf)]
 
         def lookup(ids: tf.Tensor) -> tf.Tensor:
             return tf.nn.embedding_lookup(variable, ids)
@@ -139,10 +177,11 @@ class Static:
                 spec.rule, variable, [tf.Variable(tf.fill(s, 0.1)) for s in shapes]
             )
         self._variable = variable
-        self._call = tf.function({"lookup": lookup, "train": train}[spec.work])
+        work = {"lookup": lookup, "train": train}[spec.work]
+        self._call = in_turn(work, draws.batches(spec.keys, spec.batch, spec.zipf))
 
     def run(self, i: int) -> None:
-        self._call(self._batches[i])
+        self._call()
 
 
 CONTESTANTS = {"table": Table, "static": Static}

@@ -3,7 +3,8 @@
 """TensorFlow Recommenders-Addons: its table, and its layer with its optimizer.
 
 "lookup" is the table's own lookup. "train" is what its documentation shows: the
-Keras layer and a tf_keras optimizer that it wraps, in one tf.function.
+Keras layer and a tf_keras optimizer that it wraps. All batches are in one
+tf.function, as in tables_tf.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ def _optimizer(rule: str) -> tf_keras.optimizers.Optimizer:
 class Tfra:
     """A cuckoo hash table on the CPU."""
 
+    CYCLE, BATCHES = 1, draws.BATCHES
     _names = 0
 
     def __init__(self, spec: Spec):
         keys = draws.keys(spec.keys)
         Tfra._names += 1
         name = f"tfra_{Tfra._names}"
-        batches = draws.batches(spec.keys, spec.batch, spec.zipf)
-        self._batches = [tf.constant(keys[batch]) for batch in batches]
+        batches = [keys[batch] for batch in draws.batches(spec.keys, spec.batch, spec.zipf)]
         if spec.work == "train":
             optimizer = _optimizer(spec.rule)
             layer = de.keras.layers.Embedding(
@@ -77,10 +78,12 @@ class Tfra:
             values = tf.random.uniform([len(part), spec.dim], -0.05, 0.05)
             variable.upsert(part, values)
         self._variable = variable
-        self._call = tf.function(call)
+        # The first call makes the optimizer's slots, which a loop cannot.
+        tf.function(call)(tf.constant(batches[0]))
+        self._call = tables_tf.in_turn(call, batches)
 
     def run(self, i: int) -> None:
-        self._call(self._batches[i])
+        self._call()
 
 
 CONTESTANTS = {**tables_tf.CONTESTANTS, "tfra": Tfra}

@@ -8,14 +8,14 @@ A request is a line of JSON on standard input, the answer one on standard output
 
     {"call": "open", "id": I, "module": M, "name": N, "spec": {...}}
                                                          makes a contestant, filled and warm
-    {"call": "turn", "id": I, "seconds": S}              seconds a call, over S seconds or more
+    {"call": "turn", "id": I, "seconds": S}              seconds a batch, over S seconds or more
     {"call": "close", "id": I}
     {"call": "experiment", "module": M, "name": N, "arguments": {...}}   a dictionary
 
 M is a file of this folder. Its CONTESTANTS maps a name to what makes, from a
 Spec, an object with run(i), which does the work on batch i, and perhaps CYCLE, how
-many different batches there are. Its EXPERIMENTS maps a name to a function. An
-answer has "value" or "error".
+many different calls there are, and BATCHES, how many batches a call does. Its
+EXPERIMENTS maps a name to a function. An answer has "value" or "error".
 """
 
 from __future__ import annotations
@@ -51,15 +51,16 @@ class Worker:
 
     def turn(self, id: str, seconds: float) -> float:
         run, cycle = self._open[id].run, _cycle(self._open[id])
-        calls = 0
+        batches = 0
+        of_a_call = getattr(self._open[id], "BATCHES", 1)
         start = time.perf_counter()
         while True:
             for i in range(cycle):  # every turn has the same mix of batches
                 run(i)
-            calls += cycle
+            batches += cycle * of_a_call
             elapsed = time.perf_counter() - start
             if elapsed >= seconds:
-                return elapsed / calls
+                return elapsed / batches
 
     def close(self, id: str) -> None:
         self._open.pop(id, None)

@@ -24,7 +24,8 @@ NUM_KEYS = 1 << 16  # rows of 4 MiB
 RNG = np.random.default_rng(1)
 KEYS = np.unique(RNG.integers(-(2**63), 2**63 - 1, NUM_KEYS))
 PROBE = np.concatenate([KEYS[::60], [0, -1, 2**63 - 1, -(2**63)], RNG.integers(0, 2**62, 100)])
-RELOADS, WARM = 100, 20
+RELOADS = 100
+RELOADS_IN_PYTHON = 40  # each takes seconds where a processor is shared
 
 
 class Served(NamedTuple):
@@ -76,11 +77,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> str:
     return program
 
 
-def assert_flat(resident: list[int]) -> None:
+def assert_flat(resident: list[int], reloads: int) -> None:
     """A table that stayed with each reload would add 4 MiB of rows alone each time."""
-    assert len(resident) == RELOADS
-    leak = (RELOADS - WARM) * NUM_KEYS * DIM * 4
-    assert resident[-1] - resident[WARM - 1] < 0.1 * leak, resident
+    assert len(resident) == reloads
+    warm = reloads // 4
+    leak = (reloads - warm) * NUM_KEYS * DIM * 4
+    assert resident[-1] - resident[warm - 1] < 0.15 * leak, resident
 
 
 @pytest.mark.parametrize("kind", ["native", "stock"])
@@ -95,7 +97,7 @@ def test_c_api(kind: str, models: dict[str, Any], server: str, tmp_path: Path) -
     )
     got = np.fromfile(tmp_path / "answer", np.float32).reshape(-1, DIM)
     np.testing.assert_array_equal(got, models["want"])
-    assert_flat([int(line) for line in done.stdout.split()])
+    assert_flat([int(line) for line in done.stdout.split()], RELOADS)
 
 
 def test_c_api_with_the_library_preloaded(
@@ -124,8 +126,7 @@ RELOADER = """
 import gc, sys
 import numpy as np, tensorflow as tf
 directory, library, keys, want, reloads = sys.argv[1:]
-if library != "-":
-    tf.load_op_library(library)
+tf.load_op_library(library)
 keys, want = tf.constant(np.fromfile(keys, np.int64)), np.load(want)
 for _ in range(int(reloads)):
     model = tf.saved_model.load(directory)
@@ -139,14 +140,13 @@ assert "tf_embedding" not in sys.modules
 """
 
 
-@pytest.mark.parametrize("kind", ["native", "stock"])
-def test_reloads_in_python(kind: str, models: dict[str, Any], tmp_path: Path) -> None:
-    """In a process that does not import this package."""
+def test_reloads_in_python(models: dict[str, Any], tmp_path: Path) -> None:
+    """In a process that has the op library alone."""
     np.save(tmp_path / "want.npy", models["want"])
-    model = models[kind]
+    model = models["native"]
     arguments = [model.directory, model.library, str(models["root"] / "keys")]
-    arguments += [str(tmp_path / "want.npy"), str(RELOADS)]
+    arguments += [str(tmp_path / "want.npy"), str(RELOADS_IN_PYTHON)]
     done = subprocess.run(
         [sys.executable, "-c", RELOADER, *arguments], check=True, stdout=subprocess.PIPE, text=True
     )
-    assert_flat([int(line) for line in done.stdout.split()])
+    assert_flat([int(line) for line in done.stdout.split()], RELOADS_IN_PYTHON)

@@ -39,10 +39,12 @@ from tf_embedding import (
     options,
     parts,
     rules,
+    stats,
     sysconfig,
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.delta import DeltaCheckpoint
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.options import (
     CacheStrategy,
@@ -56,6 +58,7 @@ from tf_embedding.options import (
     StorageOption,
     StorageType,
 )
+from tf_embedding.stats import Histogram, TableStats, TopKeys
 from tf_embedding.variable import EmbeddingVariable, Rows
 
 if TYPE_CHECKING:
@@ -69,16 +72,20 @@ __all__ = [
     "CacheStrategy",
     "CheckpointOption",
     "CounterFilter",
+    "DeltaCheckpoint",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
     "FeatureConfig",
     "GlobalStepEvict",
+    "Histogram",
     "InitializerOption",
     "L2WeightEvict",
     "Rows",
     "StorageOption",
     "StorageType",
     "TableConfig",
+    "TableStats",
+    "TopKeys",
     "checkpoint",
     "config",
     "estimator",
@@ -94,6 +101,7 @@ __all__ = [
     "options",
     "parts",
     "rules",
+    "stats",
     "sysconfig",
     "train",
 ]

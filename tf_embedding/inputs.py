@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Optional, Union
 
+import numpy as np
 import tensorflow as tf
 
 from tf_embedding import hashing
 from tf_embedding._library import ops
-from tf_embedding.variable import to_int64
 
 
 class Bags(NamedTuple):
@@ -29,6 +29,24 @@ class Bags(NamedTuple):
 
 
 Ids = Union[tf.Tensor, tf.SparseTensor, tf.RaggedTensor]
+
+
+def to_int64(keys: Any, argument: str) -> tf.Tensor:
+    """Widens int32 keys; raises TypeError, naming the argument, for others."""
+    in_parts = isinstance(keys, (list, tuple)) and any(map(tf.is_tensor, tf.nest.flatten(keys)))
+    if not tf.is_tensor(keys) and not in_parts:
+        # Python integers would default to int32 and overflow.
+        array = np.asarray(keys)
+        keys = tf.convert_to_tensor(array.astype(np.int64) if array.size == 0 else array)
+    keys = tf.convert_to_tensor(keys)
+    if keys.dtype == tf.int64:
+        return keys
+    if keys.dtype in (tf.int32, tf.int16, tf.int8, tf.uint8, tf.uint16, tf.uint32):
+        return tf.cast(keys, tf.int64)
+    raise TypeError(
+        f"{argument} has dtype {keys.dtype.name}; keys are int64 or int32. "
+        "tf_embedding.hashing.hash_strings makes keys of strings"
+    )
 
 
 def _keys_of(values: Any) -> tf.Tensor:

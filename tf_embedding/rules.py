@@ -25,7 +25,8 @@ import tensorflow as tf
 from tf_embedding import parts
 from tf_embedding._library import ops
 from tf_embedding.gradients import make_gradient
-from tf_embedding.variable import EmbeddingVariable, refuse_xla, to_int64
+from tf_embedding.inputs import to_int64
+from tf_embedding.variable import EmbeddingVariable, refuse_xla
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,8 @@
 Two kinds of object, because TensorFlow treats what looks like a resource variable
 specially when it saves (it never asks such an object for its content):
 
-* `EmbeddingTable`, a `TrackableResource`, owns the C++ table and speaks for it in
-  checkpoints and SavedModels. A variable in parts has several tables, and one
-  `PartitionedTable` that speaks for them all.
+* `EmbeddingTable` (`tf_embedding.table`), a `TrackableResource`, owns the C++ table
+  and speaks for it in checkpoints and SavedModels.
 * `EmbeddingVariable`, a facade over TensorFlow's `BaseResourceVariable`, is what
   tapes, `tf.gradients`, optimizers and `tf.nn.embedding_lookup` see. It has no
   state but the table.
@@ -15,21 +14,19 @@ specially when it saves (it never asks such an object for its content):
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sys
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
-from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
+from tensorflow.python.ops import control_flow_util, resource_variable_ops
 
-from tf_embedding import checkpoint, config, gradients, initializers, parts, saveable
+from tf_embedding import config, gradients, initializers, parts, saveable
+from tf_embedding import stats as _stats
 from tf_embedding._library import ops
-
-# The shared_name under which TensorFlow makes a resource that its handle owns.
-_ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
+from tf_embedding.inputs import to_int64
+from tf_embedding.table import device_of_next_variable, make_tables
 
 _names = itertools.count()
 
@@ -67,99 +64,6 @@ def refuse_xla() -> None:
             'jit_compile=False (or "auto" in Keras), or do the lookup outside the compiled '
             "function and pass its result in"
         )
-
-
-class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
-    """Owns the table of one part: makes it, gives and takes its content."""
-
-    def __init__(
-        self, dim: int, shared_name: str, spec: initializers.InitializerSpec, op_name: Optional[str]
-    ) -> None:
-        super().__init__(device="")
-        self._dim = dim
-        self._shared_name = shared_name
-        self._spec = spec
-        self._op_name = op_name
-
-    @property
-    def dim(self) -> int:
-        """The length of a vector."""
-        return self._dim
-
-    @property
-    def shared_name(self) -> str:
-        """The name under which graphs find the table."""
-        return self._shared_name
-
-    def _create_resource(self) -> tf.Tensor:
-        # Outside graphs the handle owns the table: it is freed with the last
-        # variable or function that holds the handle. A graph runs this op
-        # anew in each of its functions, so there the table needs a name.
-        shared_name = _ANONYMOUS if tf.executing_eagerly() else self._shared_name
-        spec = self._spec
-        handle = ops.tf_embedding_variable_handle(
-            shared_name=shared_name,
-            dim=self._dim,
-            initializer=spec.kind,
-            init_a=spec.a,
-            init_b=spec.b,
-            seed=spec.seed or 0,
-            matrix=[] if spec.matrix is None else spec.matrix.ravel().tolist(),
-            shape=[None, self._dim],
-            name=self._op_name,
-        )
-        handle._handle_data = handle_data_util.create_handle_data(
-            tf.TensorShape([0, self._dim]), tf.float32
-        )
-        return handle
-
-    def _initialize(self) -> None:
-        """The op that makes the table leaves nothing to do."""
-
-    def _destroy_resource(self) -> None:
-        # Of a table that a loaded SavedModel made under a name.
-        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
-
-    def export_state(self) -> dict[str, tf.Tensor]:
-        """All content as named tensors, of one moment."""
-        return dict(
-            zip(saveable.STATE, ops.tf_embedding_export(handle=self.resource_handle, dim=self._dim))
-        )
-
-    def import_state(self, state: Mapping[str, Any]) -> Any:
-        """Makes the content exactly this."""
-        return ops.tf_embedding_import(handle=self.resource_handle, **state)
-
-
-def _device_of_next_variable() -> Any:
-    """A scope of the device that the device functions in force give a variable.
-
-    A setter of parameter servers knows TensorFlow's variables by their op, and
-    counts them to deal them out; so it is asked by one such op, which never runs.
-    """
-    graph = tf.compat.v1.get_default_graph()
-    if tf.executing_eagerly() or not graph._device_function_stack.peek_objs():
-        return contextlib.nullcontext()
-    probe = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], name="embedding_device")
-    return tf.compat.v1.device(probe.device)
-
-
-class EmbeddingTable(PartTable):
-    """Owns the one table of a variable: saves and restores it too."""
-
-    def save_blocks(self) -> tf.Tensor:
-        """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
-        return checkpoint.save_blocks([self.resource_handle])
-
-    def load_blocks(self, blocks: tf.Tensor) -> Any:
-        """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
-        return checkpoint.load_blocks([self.resource_handle], blocks)
-
-    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {checkpoint.BLOCKS: self.save_blocks()}
-
-    def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.load_blocks(restored_tensors[checkpoint.BLOCKS])
 
 
 class EmbeddingVariable(
@@ -243,10 +147,10 @@ class EmbeddingVariable(
             else:
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
-            tables = _make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
+            tables = make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
             handles = []
             for of_part in tables:
-                with _device_of_next_variable():
+                with device_of_next_variable():
                     handles.append(of_part.resource_handle)
             table: Any = tables[0]
             if num_parts > 1:
@@ -410,15 +314,98 @@ class EmbeddingVariable(
           those of rows with a key. "fixed": whatever the size. "total": index, rows
           and fixed.
         """
-        stats = sum(ops.tf_embedding_stats(handle=h).numpy() for h in self._handles())
-        index, rows, used, fixed = (int(n) for n in stats[1:])
+        of_all = self.stats()
         return {
-            "total": index + rows + fixed,
-            "index": index,
-            "rows": rows,
-            "rows_used": used,
-            "fixed": fixed,
+            "total": int(of_all.total_bytes),
+            "index": int(of_all.index_bytes),
+            "rows": int(of_all.row_bytes),
+            "rows_used": int(of_all.row_used_bytes),
+            "fixed": int(of_all.fixed_bytes),
         }
+
+    def stats(self) -> _stats.TableStats:
+        """Counts of rows and lookups, and memory, as scalar tensors.
+
+        Works in graphs. Costs a walk over the shards and a bounded sample of the index,
+        some milliseconds at most, and may be asked beside training.
+
+        >>> ev = EmbeddingVariable(dim=2, name="seen")
+        >>> ev.upsert([1, 2], [[0.0, 0.0], [1.0, 1.0]])
+        >>> _ = ev.sparse_read([1, 1, 7, 2])
+        >>> int(ev.stats().keys), float(ev.stats().hit_rate)
+        (2, 0.75)
+        """
+        return _stats.of_tables(self._handles())
+
+    def top_k(self, n: Any, by: str = "frequency") -> _stats.TopKeys:
+        """The n keys that come first by a measure; `export(keys)` gives their rows.
+
+        Reads every row once, one shard at a time; works in graphs.
+
+        Args:
+          n: how many at most, 0 or more.
+          by: "frequency", "version" (last updated first), or "norm" (L2, of the vector).
+
+        Returns:
+          The keys, highest first, and the measure of each.
+
+        Raises:
+          ValueError: by is something else.
+          tf.errors.InvalidArgumentError: n is below 0.
+
+        >>> ev = EmbeddingVariable(dim=2, name="ranked")
+        >>> ev.upsert([5, 6], [[3.0, 4.0], [0.0, 1.0]])
+        >>> ev.top_k(1, by="norm").keys.numpy().tolist()
+        [5]
+        """
+        return _stats.top_keys(self._handles(), n, by)
+
+    def histogram(self, measure: str, step: Any = 0) -> _stats.Histogram:
+        """How many rows have a measure in which range, in bins of one size to a ratio.
+
+        Reads every row once, one shard at a time; works in graphs.
+
+        Args:
+          measure: "frequency", "version", "age" (steps since the last update) or "norm".
+          step: the present, which ages are told from.
+
+        Raises:
+          ValueError: measure is something else.
+        """
+        return _stats.histogram(self._handles(), measure, step)
+
+    def iterate(self, chunk_size: int = 65536) -> Iterator[Rows]:
+        """All rows, chunk by chunk, while the variable is trained.
+
+        Only in eager code. A chunk costs memory for itself alone, and its rows are
+        whole. A key that has a row from the first chunk to the last comes exactly once;
+        one that comes or goes meanwhile, once or not at all.
+
+        Args:
+          chunk_size: rows in a chunk, about: some more at most, fewer at a part's end.
+
+        Raises:
+          ValueError: chunk_size is below 1.
+
+        >>> ev = EmbeddingVariable(dim=2, name="walked")
+        >>> ev.upsert(range(100), [[1.0, 2.0]] * 100)
+        >>> sorted(int(key) for rows in ev.iterate(30) for key in rows.keys) == list(range(100))
+        True
+        """
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size is {chunk_size!r}; it must be 1 or more")
+        return self._chunks(chunk_size)
+
+    def _chunks(self, chunk_size: int) -> Iterator[Rows]:
+        for handle in self._handles():
+            cursor = 0
+            while cursor >= 0:
+                following, *columns = ops.tf_embedding_export_chunk(
+                    handle=handle, cursor=cursor, max_rows=chunk_size, dim=self._dim
+                )
+                cursor = int(following)
+                if len(columns[0]):
+                    yield Rows(*columns)
 
     # Writing.
 
@@ -645,47 +632,8 @@ def is_part(variable: Any) -> bool:
     return isinstance(variable, _Part)
 
 
-def _make_tables(
-    dim: int,
-    num_parts: int,
-    shared_name: str,
-    spec: initializers.InitializerSpec,
-    name: Optional[str],
-) -> list[PartTable]:
-    # An absolute op name, so that op, resource and checkpoint key agree.
-    if num_parts == 1:
-        return [EmbeddingTable(dim, shared_name, spec, None if name is None else f"{name}/")]
-    return [
-        PartTable(
-            dim,
-            f"{shared_name}/part_{number}",
-            spec,
-            None if name is None else f"{name}/part_{number}/",
-        )
-        for number in range(num_parts)
-    ]
-
-
 def _as_one(operations: Sequence[Any]) -> Any:
     """One operation for several; None outside graphs, where they have run."""
     if len(operations) == 1 or tf.executing_eagerly():
         return operations[0]
     return tf.group(*operations)
-
-
-def to_int64(keys: Any, argument: str) -> tf.Tensor:
-    """Widens int32 keys; raises TypeError, naming the argument, for others."""
-    in_parts = isinstance(keys, (list, tuple)) and any(map(tf.is_tensor, tf.nest.flatten(keys)))
-    if not tf.is_tensor(keys) and not in_parts:
-        # Python integers would default to int32 and overflow.
-        array = np.asarray(keys)
-        keys = tf.convert_to_tensor(array.astype(np.int64) if array.size == 0 else array)
-    keys = tf.convert_to_tensor(keys)
-    if keys.dtype == tf.int64:
-        return keys
-    if keys.dtype in (tf.int32, tf.int16, tf.int8, tf.uint8, tf.uint16, tf.uint32):
-        return tf.cast(keys, tf.int64)
-    raise TypeError(
-        f"{argument} has dtype {keys.dtype.name}; keys are int64 or int32. "
-        "tf_embedding.hashing.hash_strings makes keys of strings"
-    )

@@ -21,6 +21,9 @@ import xml.etree.ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REPORTS = os.path.join(ROOT, "build", "ci")
 
+# A process for each processor, each taking file after file.
+PARALLEL = ["-n", "auto", "--dist", "loadfile"]
+
 # Under 2.16.2, one between the two others, and by Bazel: that it builds, loads and trains.
 SMOKE = ["tests/build_test.py", "tests/rules_test.py", "tests/variable_test.py"]
 
@@ -111,8 +114,8 @@ def sanitizer(name):
 
 
 STEPS = [
-    ("tests, TensorFlow 2.21.0", lambda: pytest("2.21.0")),
-    ("tests, TensorFlow 2.15.1", lambda: pytest("2.15.1")),
+    ("tests, TensorFlow 2.21.0", lambda: pytest("2.21.0", *PARALLEL)),
+    ("tests, TensorFlow 2.15.1", lambda: pytest("2.15.1", *PARALLEL)),
     ("smoke tests, TensorFlow 2.16.2", lambda: pytest("2.16.2", *SMOKE)),
     ("style and types", lint),
     ("Bazel", bazel),

@@ -117,8 +117,9 @@ class Reader {
   bool ok_ = true;
 };
 
+// format: the version that it was written in.
 Status CheckFrame(const std::string& bytes, const char* magic,
-                  const std::string& what) {
+                  const std::string& what, int64_t* format) {
   constexpr size_t kLeast = kPrefixBytes + kChecksumBytes;
   if (bytes.size() < kLeast) {
     return DataLoss(what, " is cut short: it has ", bytes.size(),
@@ -132,7 +133,9 @@ Status CheckFrame(const std::string& bytes, const char* magic,
   std::memcpy(&version, &bytes[kMagicBytes], 8);
   std::memcpy(&length, &bytes[kMagicBytes + 8], 8);
   const auto have = static_cast<int64_t>(bytes.size() - kLeast);
-  if (version == kCheckpointFormat && length != have) {
+  const bool known =
+      version >= kOldestCheckpointFormat && version <= kCheckpointFormat;
+  if (known && length != have) {
     return DataLoss(what, " is ", length > have ? "cut short" : "damaged",
                     ": its body should have ", length, " bytes, and has ",
                     have);
@@ -145,11 +148,13 @@ Status CheckFrame(const std::string& bytes, const char* magic,
     return DataLoss(what, " is damaged: its checksum is ", computed,
                     ", and should be ", stored);
   }
-  if (version != kCheckpointFormat) {
+  if (!known) {
     return InvalidArgument(what, " has format version ", version,
-                           "; this release reads version ", kCheckpointFormat,
+                           "; this release reads versions ",
+                           kOldestCheckpointFormat, " to ", kCheckpointFormat,
                            "; use one as new as that which wrote it");
   }
+  *format = version;
   return Status();
 }
 
@@ -181,8 +186,8 @@ const char* InitializerKindName(InitializerKind kind) {
 
 BlockBuilder::BlockBuilder(const BlockHeader& header)
     : header_(header), values_bytes_(4 * (header.dim + header.slot_width)) {
-  bytes_.reserve(kPrefixBytes + kChecksumBytes + 56 + header.rule.size() +
-                 header.rows * header.record_bytes());
+  bytes_.reserve(kPrefixBytes + kChecksumBytes + 72 + header.rule.size() +
+                 header.kind.size() + header.rows * header.record_bytes());
   header_.rows = 0;
   header_.step = -1;
   Writer writer(&bytes_);
@@ -194,6 +199,8 @@ BlockBuilder::BlockBuilder(const BlockHeader& header)
   writer.Int(0);  // rows and step, by Finish
   writer.Int(0);
   writer.Text(header.rule);
+  writer.Text(header.kind);
+  writer.Int(header.record_bytes());
 }
 
 std::string BlockBuilder::Finish() {
@@ -226,13 +233,15 @@ std::string EncodeFooter(const CheckpointFooter& footer) {
   writer.Int(static_cast<int64_t>(spec.seed));
   writer.Int(static_cast<int64_t>(spec.matrix.size()));
   writer.Floats(spec.matrix.data(), spec.matrix.size());
+  writer.Texts(footer.kinds);
   writer.End();
   return bytes;
 }
 
 Status ParseBlock(const std::string& bytes, const std::string& what,
                   BlockHeader* header, const char** records) {
-  TFE_RETURN_IF_ERROR(CheckFrame(bytes, kBlockMagic, what));
+  int64_t format;
+  TFE_RETURN_IF_ERROR(CheckFrame(bytes, kBlockMagic, what, &format));
   Reader reader(bytes.data() + kPrefixBytes,
                 bytes.size() - kPrefixBytes - kChecksumBytes);
   header->number = reader.Int();
@@ -242,14 +251,24 @@ Status ParseBlock(const std::string& bytes, const std::string& what,
   header->rows = reader.Int();
   header->step = reader.Int();
   header->rule = reader.Text();
+  header->kind = kRowsKind;
+  if (format > 1) {
+    header->kind = reader.Text();
+    header->other_record_bytes = reader.Int();
+  }
   if (!reader.ok()) return Nonsense(what, "length");
   if (!IsBlockCount(header->num_blocks) || header->number < 0 ||
       header->number >= header->num_blocks) {
     return Nonsense(what, "number");
   }
-  if (header->dim < 1 || header->dim > kMaxCount || header->slot_width < 0 ||
-      header->slot_width > kMaxCount) {
-    return Nonsense(what, "dim");
+  if (header->kind == kRowsKind) {
+    if (header->dim < 1 || header->dim > kMaxCount || header->slot_width < 0 ||
+        header->slot_width > kMaxCount) {
+      return Nonsense(what, "dim");
+    }
+  } else if (header->other_record_bytes < 1 ||
+             header->other_record_bytes > kMaxCount) {
+    return Nonsense(what, "record size");
   }
   const auto left = static_cast<int64_t>(reader.left());
   if (header->rows != left / header->record_bytes() ||
@@ -262,7 +281,8 @@ Status ParseBlock(const std::string& bytes, const std::string& what,
 
 Status ParseFooter(const std::string& bytes, const std::string& what,
                    CheckpointFooter* footer) {
-  TFE_RETURN_IF_ERROR(CheckFrame(bytes, kFooterMagic, what));
+  int64_t format;
+  TFE_RETURN_IF_ERROR(CheckFrame(bytes, kFooterMagic, what, &format));
   Reader reader(bytes.data() + kPrefixBytes,
                 bytes.size() - kPrefixBytes - kChecksumBytes);
   footer->num_blocks = reader.Int();
@@ -282,6 +302,8 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
   InitializerSpec& spec = footer->initializer;
   spec.seed = static_cast<uint64_t>(reader.Int());
   spec.matrix = reader.Floats(reader.Int());
+  footer->kinds = {kRowsKind};
+  if (format > 1) footer->kinds = reader.Texts();
   if (!reader.ok() || reader.left() != 0) return Nonsense(what, "length");
   spec.a = args[0];
   spec.b = args[1];
@@ -289,6 +311,7 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
   if (!IsBlockCount(footer->num_blocks)) {
     return Nonsense(what, "number of blocks");
   }
+  if (footer->kinds.empty()) return Nonsense(what, "list of kinds");
   if (footer->part < 0 || footer->part >= footer->num_parts) {
     return Nonsense(what, "part");
   }

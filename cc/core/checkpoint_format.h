@@ -8,12 +8,16 @@
 // tensor in a TensorFlow bundle, a dataset each of a Keras file) is the
 // caller's business.
 //
-//   part    = block{num_blocks} footer
+//   part    = block{num_blocks x kinds} footer
 //   frame   = magic: 8 bytes | format version: i64 | body length: i64
 //             | body | CRC-32C of all before: u32
-//   block   = a frame whose body is a BlockHeader and its rows' records
+//   block   = a frame whose body is a BlockHeader and its records
 //   record  = key: i64 | frequency: i64 | version: i64
 //             | vector: f32 x dim | slots: f32 x slot_width
+//
+// That is the record of a row. A part may have blocks of other kinds too, whose
+// records are of another size, each named in its header: the footer lists the
+// kinds, and for each number there is one block of each, in that order.
 //
 // Everything is little-endian and not aligned. The rows of a part are dealt out
 // by fixed hash buckets: bucket = the high 16 bits of MixKey(key), and block b
@@ -44,7 +48,15 @@
 
 namespace tf_embedding {
 
-constexpr int64_t kCheckpointFormat = 1;
+constexpr int64_t kCheckpointFormat = 2;
+// Of format 1, which has blocks of rows only.
+constexpr int64_t kOldestCheckpointFormat = 1;
+
+// Kinds of blocks.
+constexpr char kRowsKind[] = "rows";
+// Keys that were removed, 8 bytes each. Makes a part a delta.
+constexpr char kRemovedKind[] = "removed";
+
 constexpr int kLog2Buckets = 16;
 constexpr int64_t kNumBuckets = int64_t{1} << kLog2Buckets;
 
@@ -61,11 +73,16 @@ struct BlockHeader {
   int64_t num_blocks = 1;
   int64_t dim = 0;
   int64_t slot_width = 0;
-  int64_t rows = 0;
+  int64_t rows = 0;   // records
   int64_t step = -1;  // the largest version in it; -1 without rows
   std::string rule;   // empty: no slots
+  std::string kind = kRowsKind;
+  // Of a kind other than rows, whose dim and slot_width are 0.
+  int64_t other_record_bytes = 0;
 
-  int64_t record_bytes() const { return 24 + 4 * (dim + slot_width); }
+  int64_t record_bytes() const {
+    return kind == kRowsKind ? 24 + 4 * (dim + slot_width) : other_record_bytes;
+  }
 };
 
 struct CheckpointFooter {
@@ -81,7 +98,11 @@ struct CheckpointFooter {
   InitializerSpec initializer;
   int64_t rows = 0;
   int64_t step = -1;
+  std::vector<std::string> kinds = {kRowsKind};
 
+  int64_t num_elements() const {
+    return num_blocks * static_cast<int64_t>(kinds.size()) + 1;
+  }
   int64_t slot_width() const {
     return dim * static_cast<int64_t>(vector_slots.size()) +
            static_cast<int64_t>(scalar_slots.size());
@@ -110,7 +131,7 @@ struct RecordView {
   }
 };
 
-// Writes a block: begin, a record for each row, end.
+// Writes a block: begin, its records, end.
 class BlockBuilder {
  public:
   // header: rows as a guess for the memory; step and rows are found out.
@@ -122,6 +143,12 @@ class BlockBuilder {
     bytes_.append(reinterpret_cast<const char*>(values), values_bytes_);
     if (version > header_.step) header_.step = version;
     ++header_.rows;
+  }
+  // Records of another kind, as they are.
+  void AddRecords(const void* records, int64_t n) {
+    bytes_.append(static_cast<const char*>(records),
+                  static_cast<size_t>(n * header_.record_bytes()));
+    header_.rows += n;
   }
   int64_t rows() const { return header_.rows; }
   int64_t step() const { return header_.step; }

@@ -24,23 +24,26 @@ int64_t ChooseNumBlocks(int64_t bytes) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
-                                   int64_t num_parts)
+                                   int64_t num_parts, uint32_t since)
     : table_(table),
       part_(part),
       num_parts_(num_parts),
-      num_blocks_(ChooseNumBlocks(table->SaveBytes())),
+      since_(since),
+      num_blocks_(ChooseNumBlocks(table->SaveBytes(since))),
+      kinds_(since == 0 ? std::vector<std::string>{kRowsKind}
+                        : std::vector<std::string>{kRowsKind, kRemovedKind}),
       rows_(num_blocks_, -1),
       steps_(num_blocks_, -1) {}
 
 Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
   return CatchOutOfMemory(*table_, [&] {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (element == num_blocks_) {
+    if (element == num_elements() - 1) {
       *bytes = MakeFooter();
       return Status();
     }
     const int64_t per_group =
-        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_);
+        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_) * num_kinds();
     std::string* pending = nullptr;
     if (group_ == element / per_group) pending = &pending_[element % per_group];
     if (pending == nullptr || pending->empty()) {
@@ -66,12 +69,14 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
 
   ReaderLock layout_lock(&table_->layout_lock_);
   const TableShape shape = table_->ShapeLocked();
-  std::vector<BlockBuilder> builders;
+  std::vector<BlockBuilder> builders, removed;
   std::vector<int64_t> keys;
   std::vector<bool> used;
   for (int64_t s = group * num_shards; s < (group + 1) * num_shards; ++s) {
     const Shard& shard = *table_->shards_[s];
     ReaderLock shard_lock(shard.lock());
+    // Without a log all rows may have changed.
+    const ChangeLog* const changes = since_ == 0 ? nullptr : shard.changes();
     if (builders.empty()) {
       // A few percent more than an even share.
       const auto size =
@@ -83,8 +88,15 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
         header.dim = table_->dim_;
         header.slot_width = shape.slot_width;
         header.rule = shape.rule;
-        header.rows = size + size / 16 + 16;
+        header.rows = since_ == 0 ? size + size / 16 + 16 : 0;
         builders.emplace_back(header);
+        if (since_ == 0) continue;
+        BlockHeader of_removed;
+        of_removed.number = b;
+        of_removed.num_blocks = num_blocks_;
+        of_removed.kind = kRemovedKind;
+        of_removed.other_record_bytes = sizeof(int64_t);
+        removed.emplace_back(of_removed);
       }
     }
     const RowStore& rows = shard.rows();
@@ -93,21 +105,29 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
     used.assign(end, false);
     shard.index().ForEach([&](int64_t key, const uint32_t* row) {
       keys[*row] = key;
-      used[*row] = true;
+      used[*row] = changes == nullptr || changes->mark(*row) >= since_;
     });
     for (uint32_t row = 0; row < end; ++row) {
-      if (row + kAhead < end) TFE_PREFETCH_READ(rows.record(row + kAhead));
+      if (row + kAhead < end && used[row + kAhead]) {
+        TFE_PREFETCH_READ(rows.record(row + kAhead));
+      }
       if (!used[row]) continue;
       const int64_t block = BlockOfHash(MixKey(keys[row]), log2_blocks);
       const RowMeta* const meta = rows.meta(row);
       builders[block - first_block].Add(keys[row], meta->frequency,
                                         meta->version, rows.record(row));
     }
+    if (changes == nullptr) continue;
+    changes->ForEachRemoved(since_, [&](int64_t key) {
+      const int64_t block = BlockOfHash(MixKey(key), log2_blocks);
+      removed[block - first_block].AddRecords(&key, 1);
+    });
   }
   for (int64_t b = 0; b < num_blocks; ++b) {
     rows_[first_block + b] = builders[b].rows();
     steps_[first_block + b] = builders[b].step();
     pending_.push_back(builders[b].Finish());
+    if (since_ != 0) pending_.push_back(removed[b].Finish());
   }
   group_ = group;
 }
@@ -117,6 +137,7 @@ std::string CheckpointWriter::MakeFooter() const {
   footer.num_blocks = num_blocks_;
   footer.part = part_;
   footer.num_parts = num_parts_;
+  footer.kinds = kinds_;
   table_->DescribeTo(&footer);
   for (int64_t b = 0; b < num_blocks_; ++b) {
     if (rows_[b] < 0) {

@@ -3,7 +3,7 @@
 
 // CheckpointWriter: a live table as a list of elements, made one at a time.
 //
-// Elements 0..num_blocks-1 are the blocks, the last one is the footer
+// The elements are the blocks, those of one number side by side, and the footer
 // (checkpoint_format.h). An element comes into being when it is asked for, so a
 // caller that asks, writes and drops them in order holds one block, plus what
 // the shard under way has left: with S shards, about 1/S of the table, and
@@ -14,6 +14,10 @@
 // for the copy, one of another does not. So each row is whole, vector, slots,
 // frequency and version of one moment; rows of different blocks are of
 // different moments. Rows lie in row order, which reads memory front to back.
+//
+// Deltas. Given an epoch (change_log.h), a writer makes of a shard only the
+// rows that changed since, and beside them the keys that were removed since.
+// Blocks are then as many as these need: a small delta has one.
 //
 // Thread safety: any thread may call Encode; calls wait for each other. Asked
 // for in another order, or twice, elements are made again, as of then.
@@ -35,16 +39,18 @@ namespace tf_embedding {
 
 class CheckpointWriter {
  public:
-  // The number of blocks follows from the table's size now: about a mebibyte
-  // each. part, num_parts: which part of a variable the table is.
-  CheckpointWriter(const EmbeddingTable* table, int64_t part,
-                   int64_t num_parts);
+  // The number of blocks follows from the size now: a quarter of a mebibyte or
+  // less each. part, num_parts: which part of a variable the table is. since:
+  // as StartDelta says; 0 for all rows.
+  CheckpointWriter(const EmbeddingTable* table, int64_t part, int64_t num_parts,
+                   uint32_t since = 0);
 
-  int64_t num_elements() const { return num_blocks_ + 1; }
+  int64_t num_elements() const { return num_blocks_ * num_kinds() + 1; }
 
   Status Encode(int64_t element, std::string* bytes);
 
  private:
+  int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
   // A group is what is copied at once: a shard, or the shards of one block.
   void EncodeGroup(int64_t group);
   std::string MakeFooter() const;
@@ -52,7 +58,9 @@ class CheckpointWriter {
   const EmbeddingTable* const table_;
   const int64_t part_;
   const int64_t num_parts_;
+  const uint32_t since_;
   const int64_t num_blocks_;
+  const std::vector<std::string> kinds_;
 
   std::mutex mutex_;
   int64_t group_ = -1;                // whose blocks are in pending_

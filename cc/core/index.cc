@@ -3,6 +3,7 @@
 
 #include "cc/core/index.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -46,6 +47,23 @@ uint32_t ShardIndex::FindRow(uint64_t hash, int64_t key) const {
     b = NextBucket(b);
   }
   return kNoRow;
+}
+
+ShardIndex::Probes ShardIndex::SampleProbes(uint32_t max_buckets) const {
+  Probes probes;
+  for (uint32_t b = 0; b < std::min(max_buckets, num_buckets_); ++b) {
+    for (uint32_t left = buckets_[b].control & IndexBucket::kOccupiedMask;
+         left != 0; left &= left - 1) {
+      const int64_t key = buckets_[b].keys[__builtin_ctz(left)];
+      const uint32_t home = BucketOfHash(MixKey(key), num_buckets_);
+      const int64_t passed =
+          b >= home ? b - home : int64_t{b} + num_buckets_ - home;
+      ++probes.keys;
+      probes.total += passed + 1;
+      probes.max = std::max(probes.max, passed + 1);
+    }
+  }
+  return probes;
 }
 
 void ShardIndex::Grow(int64_t n) {

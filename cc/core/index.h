@@ -85,6 +85,15 @@ class ShardIndex {
     return static_cast<int64_t>(num_buckets_) * sizeof(IndexBucket);
   }
 
+  // Buckets read to find keys, one each where all are at home.
+  struct Probes {
+    int64_t keys = 0;
+    int64_t total = 0;
+    int64_t max = 0;
+  };
+  // Of the keys in the first buckets, so many at most.
+  Probes SampleProbes(uint32_t max_buckets) const;
+
   // kNoRow where the key is absent.
   uint32_t FindRow(uint64_t hash, int64_t key) const;
 
@@ -114,6 +123,41 @@ class ShardIndex {
            left != 0; left &= left - 1) {
         const int slot = __builtin_ctz(left);
         visit(bucket.keys[slot], &bucket.rows[slot]);
+      }
+    }
+  }
+
+  // Keys by the low half of their hash, which never changes: a walk that goes
+  // from hash to hash meets each key that stays once, whatever comes, goes and
+  // grows between its steps. begin and end in 0..kHashEnd.
+  static constexpr uint64_t kHashEnd = uint64_t{1} << 32;
+  // Where the range that begins there ends, after so many buckets.
+  uint64_t HashAfter(uint64_t begin, uint32_t num_buckets) const {
+    const uint64_t bucket =
+        uint64_t{BucketOfHash(begin, num_buckets_)} + num_buckets;
+    if (bucket >= num_buckets_) return kHashEnd;
+    return (bucket * kHashEnd + num_buckets_ - 1) / num_buckets_;
+  }
+  // Calls visit(key, hash, &row) for the keys of a range, in bucket order.
+  template <class Visit>
+  void ForEachInRange(uint64_t begin, uint64_t end, const Visit& visit) const {
+    if (num_buckets_ == 0 || begin >= end) return;
+    uint32_t b = BucketOfHash(begin, num_buckets_);
+    const uint32_t at_home = BucketOfHash(end - 1, num_buckets_) + 1 - b;
+    for (uint32_t n = 1; n <= num_buckets_; ++n, b = NextBucket(b)) {
+      IndexBucket& bucket = buckets_[b];
+      for (uint32_t left = bucket.control & IndexBucket::kOccupiedMask;
+           left != 0; left &= left - 1) {
+        const int slot = __builtin_ctz(left);
+        const uint64_t hash = MixKey(bucket.keys[slot]);
+        const uint64_t low = hash & (kHashEnd - 1);
+        if (begin <= low && low < end) {
+          visit(bucket.keys[slot], hash, &bucket.rows[slot]);
+        }
+      }
+      // Keys of the range may lie beyond it while any passed its end.
+      if (n >= at_home && (bucket.control & IndexBucket::kPassedMask) == 0) {
+        return;
       }
     }
   }

@@ -44,6 +44,13 @@ struct TableView {
   int dim;
 };
 
+// Counters of Philox side by side, word by word; each word in the low half of
+// its lane.
+constexpr int kPhiloxLanes = 8;
+struct PhiloxLanes {
+  alignas(64) uint64_t c[4][kPhiloxLanes];
+};
+
 struct IsaKernels {
   const char* name;
 

@@ -37,6 +37,8 @@ inline uint32_t MatchKeys(const IndexBucket& bucket, int64_t key) {
   return match | static_cast<uint32_t>(bucket.keys[4] == key) << 4;
 }
 
+#include "cc/core/isa_philox_avx2.inc"
+// After what it uses.
 #include "cc/core/isa_kernels.inc"
 
 }  // namespace

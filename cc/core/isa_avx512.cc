@@ -36,6 +36,8 @@ inline uint32_t MatchKeys(const IndexBucket& bucket, int64_t key) {
          IndexBucket::kOccupiedMask;
 }
 
+#include "cc/core/isa_philox_avx2.inc"
+// After what it uses.
 #include "cc/core/isa_kernels.inc"
 
 }  // namespace

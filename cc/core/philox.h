@@ -22,12 +22,15 @@ struct PhiloxWords {
 
 constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
 constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
+constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u;
+constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
+constexpr int kPhiloxRounds = 10;
 
 TFE_HOST_DEVICE inline void PhiloxRound(uint32_t k0, uint32_t k1, uint32_t* c0,
                                         uint32_t* c1, uint32_t* c2,
                                         uint32_t* c3) {
-  const uint64_t p0 = static_cast<uint64_t>(*c0) * 0xD2511F53u;
-  const uint64_t p1 = static_cast<uint64_t>(*c2) * 0xCD9E8D57u;
+  const uint64_t p0 = static_cast<uint64_t>(*c0) * kPhiloxMultiplier0;
+  const uint64_t p1 = static_cast<uint64_t>(*c2) * kPhiloxMultiplier1;
   *c0 = static_cast<uint32_t>(p1 >> 32) ^ *c1 ^ k0;
   *c1 = static_cast<uint32_t>(p1);
   *c2 = static_cast<uint32_t>(p0 >> 32) ^ *c3 ^ k1;
@@ -43,7 +46,7 @@ TFE_HOST_DEVICE inline PhiloxWords Philox4x32(uint64_t counter_low,
   uint32_t c3 = static_cast<uint32_t>(counter_high >> 32);
   uint32_t k0 = static_cast<uint32_t>(key);
   uint32_t k1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     PhiloxRound(k0, k1, &c0, &c1, &c2, &c3);
     k0 += kPhiloxWeyl0;
     k1 += kPhiloxWeyl1;

@@ -30,16 +30,20 @@ void Shard::Compact(const RowLayout& layout) {
     const uint32_t hole = holes.back();
     holes.pop_back();
     std::memcpy(rows_.record(hole), rows_.record(*row), layout.stride);
-    *rows_.meta(hole) = *rows_.meta(*row);
+    std::memcpy(rows_.meta(hole), rows_.meta(*row), layout.meta_stride);
+    if (changes_ != nullptr) changes_->Moved(*row, hole);
     *row = hole;
   });
   rows_.Truncate(live);
+  if (changes_ != nullptr) changes_->Truncate(live);
   index_.Shrink();
 }
 
 void Shard::Clear() {
+  counters_.removed += static_cast<int64_t>(index_.size());
   index_.Clear();
   rows_.Truncate(0);
+  if (changes_ != nullptr) changes_->Clear();
 }
 
 }  // namespace tf_embedding

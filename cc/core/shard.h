@@ -11,6 +11,10 @@
 // row number below rows.end(), no two keys to the same one, and the row numbers
 // that no key has are exactly rows.free_rows().
 //
+// Changes. While a consumer of deltas is there, a ChangeLog marks the rows that
+// change and keeps the keys that go. Insert, Remove, Compact and Clear tell it;
+// whoever writes into a row that was there calls MarkChanged.
+//
 // Thread safety: every method needs the lock: const ones as a reader, the
 // others as the writer. Failure: std::bad_alloc; the invariant holds.
 
@@ -19,13 +23,20 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
 
+#include "cc/core/change_log.h"
 #include "cc/core/index.h"
 #include "cc/core/isa.h"
 #include "cc/core/row_store.h"
 #include "cc/core/spin_lock.h"
+#include "cc/core/stats.h"
 
 namespace tf_embedding {
+
+class ShardEviction;
 
 class Shard {
  public:
@@ -43,11 +54,38 @@ class Shard {
     return ShardView{index_.buckets(), rows_.slabs(), index_.num_buckets()};
   }
   int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
+  const ShardCounters& counters() const { return counters_; }
+  ShardCounters& counters() { return counters_; }
+
+  // What evicts its rows; null if nothing does. births: where Insert notes the
+  // keys, null for nowhere. Both outlive the shard.
+  void Attach(ShardEviction* eviction, std::vector<int64_t>* births) {
+    eviction_ = eviction;
+    births_ = births;
+  }
+  ShardEviction* eviction() const { return eviction_; }
+
+  // Null while there is no consumer of deltas.
+  const ChangeLog* changes() const { return changes_.get(); }
+  void set_changes(std::unique_ptr<ChangeLog> changes) {
+    changes_ = std::move(changes);
+  }
+  void PruneChanges(uint32_t before) {
+    if (changes_ != nullptr) changes_->Prune(before);
+  }
+  void MarkChanged(uint32_t row) noexcept {
+    if (changes_ != nullptr) changes_->Mark(row);
+  }
 
   // Makes room for n more keys. Call before Insert; may move the first rows.
   void Reserve(int64_t n) {
     index_.Reserve(n);
     rows_.Reserve(n);
+    if (births_ != nullptr &&
+        births_->capacity() - births_->size() < static_cast<size_t>(n)) {
+      births_->reserve(births_->size() * 2 + static_cast<size_t>(n));
+    }
+    if (changes_ != nullptr) changes_->ReserveRows(rows_.end() + n);
   }
 
   // The key must be absent, and room reserved. The row's record and meta are
@@ -55,15 +93,21 @@ class Shard {
   uint32_t Insert(uint64_t hash, int64_t key) noexcept {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
+    ++counters_.inserted;
+    if (births_ != nullptr) births_->push_back(key);
+    if (rows_.layout().has_recency()) *rows_.recency(row) = 0;
+    if (changes_ != nullptr) changes_->Born(hash, key, row);
     return row;
   }
 
-  // Whether the key was there.
+  // Whether the key was there. The caller counts why it went.
   bool Remove(uint64_t hash, int64_t key) {
     rows_.ReserveRelease();
+    if (changes_ != nullptr) changes_->ReserveRemoval();
     const uint32_t row = index_.Remove(hash, key);
     if (row == kNoRow) return false;
     rows_.Release(row);
+    if (changes_ != nullptr) changes_->Removed(hash, key, index_.size());
     return true;
   }
 
@@ -82,6 +126,10 @@ class Shard {
   SharedSpinLock* const lock_;
   ShardIndex index_;
   RowStore rows_;
+  ShardCounters counters_;
+  ShardEviction* eviction_ = nullptr;
+  std::vector<int64_t>* births_ = nullptr;
+  std::unique_ptr<ChangeLog> changes_;
 };
 
 template <class InitSlots>

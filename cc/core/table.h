@@ -52,18 +52,24 @@
 #ifndef TF_EMBEDDING_CC_CORE_TABLE_H_
 #define TF_EMBEDDING_CC_CORE_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "cc/core/batch.h"
+#include "cc/core/change_log.h"
+#include "cc/core/eviction.h"
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
+#include "cc/core/row_chunk.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
+#include "cc/core/stats.h"
 #include "cc/core/status.h"
 
 namespace tf_embedding {
@@ -79,6 +85,10 @@ struct TableOptions {
   // Many more shards than threads, so that they rarely meet, and each small
   // enough that its growth is not felt.
   int log2_shards = 7;
+  // A bound may make the shards fewer.
+  EvictionOptions eviction;
+  // Rows for which there is room from the start.
+  int64_t reserve = 0;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -110,13 +120,8 @@ struct TableShape {
   std::vector<float> initial_slots;
 };
 
-struct TableStats {
-  int64_t size = 0;
-  int64_t index_bytes = 0;
-  int64_t row_bytes = 0;       // records and metas, used or not
-  int64_t row_used_bytes = 0;  // those of rows with a key
-  int64_t fixed_bytes = 0;     // shards, initializer matrix
-};
+// The cursor after the last chunk.
+constexpr int64_t kEndOfRows = -1;
 
 // A saved variable: the elements of each part, blocks and footer
 // (checkpoint_format.h).
@@ -139,6 +144,7 @@ struct RestoreReport {
   int64_t rows_of_others = 0;  // of other parts
 };
 
+struct BlockHeader;
 struct CheckpointFooter;
 struct TableContent;
 
@@ -152,6 +158,24 @@ struct PreparedRestore {
   std::shared_ptr<const Initializer> initializer;
   bool keep_other_rows = false;
   RestoreReport report;
+};
+
+struct ParsedBlock;
+struct ParsedDelta;
+
+// A delta that was found good, to be applied.
+struct PreparedDelta {
+  PreparedDelta();
+  ~PreparedDelta();
+  PreparedDelta(PreparedDelta&&) noexcept;
+
+  std::unique_ptr<ParsedDelta> parsed;
+};
+
+struct DeltaReport {
+  int64_t rows = 0;            // set
+  int64_t removed = 0;         // keys, with a row or without
+  int64_t rows_of_others = 0;  // of other parts
 };
 
 class EmbeddingTable;
@@ -170,6 +194,8 @@ struct PooledRequest {
   float* out = nullptr;
   float* rows = nullptr;  // the vectors of all keys too, unless null
 };
+
+class ShareEviction;
 
 class EmbeddingTable {
  public:
@@ -203,6 +229,20 @@ class EmbeddingTable {
 
   // All rows, in an order that equal histories share.
   Status Export(const Allocate& allocate, Executor* executor) const;
+
+  // Whole rows of the keys from cursor on: about max_rows, a few more at most,
+  // fewer at the end. Every shard's are of one moment, which updates wait for.
+  // From chunk to chunk every key that stays comes once. cursor: 0, then what
+  // the last call gave; kEndOfRows after the last chunk.
+  Status ExportChunk(int64_t cursor, int64_t max_rows, RowChunk* chunk,
+                     int64_t* next) const;
+
+  // At most n keys, by a measure other than age.
+  Status Top(RowMeasure measure, int64_t n, Executor* executor,
+             TopKeys* top) const;
+  // step: the present, which ages are told from.
+  Status Count(RowMeasure measure, int64_t step, Executor* executor,
+               Histogram* histogram) const;
 
   // Sums the gradients (n * dim) of equal keys, gives birth to rows, and runs
   // the rule. counts: how many occurrences each gradient stands for, one each
@@ -239,14 +279,46 @@ class EmbeddingTable {
                         PreparedRestore* prepared) const;
   Status CommitRestore(PreparedRestore* prepared);
 
+  // Asks all rules of eviction of all rows. step: the present, or
+  // Eviction::kLastStep for that of the last batch.
+  Status Evict(int64_t step, int64_t* evicted, Executor* executor);
+  // Those that run at a save; it then begins.
+  Status EvictForSave(Executor* executor);
+  // What was collected of evicted rows, by shard, oldest first; it is then
+  // empty. dropped: how many did not fit since it was asked before.
+  Status TakeEvicted(RowChunk* rows, int64_t* dropped);
+
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);
   void Clear();
 
+  // Deltas. A consumer, by a name of its own, keeps copies up to date: it
+  // starts a delta, saves what changed (checkpoint_writer.h), and, once that is
+  // safe, finishes it; one that it does not finish is included in its next.
+  // since: what to hand the writer; 0 where all rows are needed, because it is
+  // the first, or because content changed as a whole (Clear, Restore, another
+  // rule), or too many keys were removed. While there are consumers each row
+  // costs 4 bytes more and each key that was removed since the base of the
+  // slowest about 16.
+  Status StartDelta(const std::string& consumer, uint32_t* since);
+  Status FinishDelta(const std::string& consumer);
+  // Of the delta that was started last.
+  Status DeltaSince(const std::string& consumer, uint32_t* since) const;
+  void ForgetConsumer(const std::string& consumer);
+
+  // Removes and sets the rows of a delta, which must hold slots of the table's
+  // rule. Rows change one by one, each whole, beside lookups and updates.
+  // Applied twice it changes nothing more. Prepare checks all of it and changes
+  // nothing; where Apply fails, for memory, some rows are set: apply it again.
+  Status PrepareDelta(CheckpointParts parts, const RestoreOptions& options,
+                      Executor* executor, PreparedDelta* prepared) const;
+  Status ApplyDelta(const PreparedDelta& prepared, Executor* executor,
+                    DeltaReport* report);
+
  private:
   friend class CheckpointWriter;
 
-  EmbeddingTable(int dim, int log2_shards,
+  EmbeddingTable(TableOptions options,
                  std::shared_ptr<const Initializer> initializer);
 
   // Calls body(shard, share, scratch) for every shard that has keys, with the
@@ -260,23 +332,42 @@ class EmbeddingTable {
   struct Update;
   class ShareUpdate;
 
-  // Of a checkpoint's records, about.
-  int64_t SaveBytes() const;
+  // Of a checkpoint's records, about; since: of a delta's, 0 for all.
+  int64_t SaveBytes(uint32_t since) const;
   // All but the numbers of blocks, parts and rows.
   void DescribeTo(CheckpointFooter* footer) const;
   // Import's share of one shard; with_slots: else initial ones.
   void ImportShare(const ConstRowColumns& rows, const BatchShare& share,
-                   bool with_slots, Shard* shard) const;
+                   bool with_slots, Shard* shard,
+                   ShareEviction* eviction) const;
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
+  class ShardRun;
+  void ApplyDeltaBlock(const ParsedBlock& block, const RestoreOptions& options,
+                       DeltaReport* report);
   struct Restoring;
-  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number) const;
+  // kind: which of the footer's.
+  Status RestoreBlock(Restoring* restoring, size_t part, int64_t number,
+                      size_t kind) const;
+  Status RestoreRows(Restoring* restoring, size_t part,
+                     const BlockHeader& header, const char* records,
+                     const std::string& what) const;
   Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;
 
+  bool with_recency() const {
+    return eviction_ != nullptr && eviction_->keeps_recency();
+  }
+  Status Sweep(EvictWhen when, const EvictionMoment& moment, int64_t* evicted,
+               Executor* executor);
+
   // The methods below need layout_lock_ as stated.
-  void SwapContent(TableContent* content);          // writer
+  void AttachEviction();  // writer
+  // Throws std::bad_alloc, with nothing changed.
+  void SwapContent(TableContent* content);  // writer
+  void StartLogs(const std::vector<std::unique_ptr<Shard>>& shards,
+                 uint32_t mark);                    // writer
   void KeepOtherRows(TableContent* content) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
@@ -291,6 +382,8 @@ class EmbeddingTable {
 
   const int dim_;
   const int log2_shards_;
+  const int64_t reserve_;
+  const std::unique_ptr<Eviction> eviction_;  // null if nothing is evicted
 
   mutable SharedSpinLock layout_lock_;
   // Held by batches that change rows as readers, by Export as the writer.
@@ -302,11 +395,25 @@ class EmbeddingTable {
   float initial_scalar_slots_[kMaxScalarSlots] = {};
   std::unique_ptr<SlabArena> arena_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
+  struct Consumer {
+    uint32_t base = 0;     // the epoch of its last finished delta
+    uint32_t started = 0;  // of the one under way
+    uint32_t since = 0;
+  };
+  std::map<std::string, Consumer> consumers_;
 
+  ChangeClock clock_;
   const std::unique_ptr<SharedSpinLock[]> shard_locks_;
   std::vector<std::unique_ptr<Shard>> shards_;
   // What Lookup reads of each shard, side by side; guarded by the shard's lock.
   std::vector<ShardView> views_;
+
+  // In a line of its own: lookups that only read write here.
+  struct alignas(kCacheLine) Lookups {
+    std::atomic<int64_t> keys{0};
+    std::atomic<int64_t> hits{0};
+  };
+  mutable Lookups lookups_;
 };
 
 }  // namespace tf_embedding

@@ -11,17 +11,20 @@
 #include <vector>
 
 #include "cc/core/checkpoint_format.h"
+#include "cc/core/checkpoint_parts.h"
 #include "cc/core/table_content.h"
 #include "cc/core/table_internal.h"
 
 namespace tf_embedding {
 
 TableContent::TableContent(int dim, int log2_shards, const RuleInfo* rule_info,
-                           const float* initial_slots, SharedSpinLock* locks)
+                           const float* initial_slots, bool with_recency,
+                           SharedSpinLock* locks)
     : rule(rule_info),
       layout(dim,
              rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size()),
-             rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size())),
+             rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size()),
+             with_recency),
       arena(std::make_unique<SlabArena>(layout.slab_bytes())) {
   std::copy_n(initial_slots, layout.vector_slots, initial_vector_slots);
   std::copy_n(initial_slots + layout.vector_slots, layout.scalar_slots,
@@ -42,18 +45,40 @@ void TableContent::InitSlots(float* record) const {
 }
 
 void EmbeddingTable::SwapContent(TableContent* content) {
+  if (!consumers_.empty()) {
+    // The next delta has to be whole; one under way then has at least these.
+    StartLogs(content->shards, clock_.epoch.load());
+    clock_.Lose();
+  }
   std::swap(rule_, content->rule);
   std::swap(layout_, content->layout);
   std::swap(initial_vector_slots_, content->initial_vector_slots);
   std::swap(initial_scalar_slots_, content->initial_scalar_slots);
   std::swap(arena_, content->arena);
   std::swap(shards_, content->shards);
-  for (size_t s = 0; s < shards_.size(); ++s) views_[s] = shards_[s]->view();
+  for (size_t s = 0; s < shards_.size(); ++s) {
+    shards_[s]->counters() = content->shards[s]->counters();
+    views_[s] = shards_[s]->view();
+  }
+  AttachEviction();
 }
 
-int64_t EmbeddingTable::SaveBytes() const {
+int64_t EmbeddingTable::SaveBytes(uint32_t since) const {
   ReaderLock lock(&layout_lock_);
-  return SizeLocked() * (24 + 4 * layout_.width());
+  const int64_t record_bytes = 24 + 4 * layout_.width();
+  if (since == 0) return SizeLocked() * record_bytes;
+  int64_t bytes = 0;
+  for (const auto& shard : shards_) {
+    ReaderLock shard_lock(shard->lock());
+    const ChangeLog* const changes = shard->changes();
+    if (changes == nullptr) {
+      bytes += static_cast<int64_t>(shard->index().size()) * record_bytes;
+      continue;
+    }
+    bytes += changes->CountChanged(since) * record_bytes +
+             changes->num_removed() * static_cast<int64_t>(sizeof(int64_t));
+  }
+  return bytes;
 }
 
 void EmbeddingTable::DescribeTo(CheckpointFooter* footer) const {
@@ -68,114 +93,6 @@ void EmbeddingTable::DescribeTo(CheckpointFooter* footer) const {
 }
 
 namespace {
-
-std::string PartName(const CheckpointFooter& footer) {
-  if (footer.num_parts == 1) return "the checkpoint";
-  return "part " + std::to_string(footer.part) + " of " +
-         std::to_string(footer.num_parts);
-}
-
-std::string BlockName(int64_t number, const CheckpointFooter& footer) {
-  std::string name = "block " + std::to_string(number) + " of " +
-                     std::to_string(footer.num_blocks);
-  if (footer.num_parts > 1) name += " of " + PartName(footer);
-  return name;
-}
-
-Status ParseFooters(const CheckpointParts& parts,
-                    std::vector<CheckpointFooter>* footers) {
-  if (parts.empty()) {
-    return InvalidArgument("no part is given; one at least is needed");
-  }
-  for (const std::vector<std::string>& part : parts) {
-    std::string what = "the footer";
-    if (parts.size() > 1) {
-      what += " of part " + std::to_string(footers->size());
-    }
-    footers->emplace_back();
-    TFE_RETURN_IF_ERROR(ParseFooter(part.empty() ? std::string() : part.back(),
-                                    what, &footers->back()));
-    const auto num_blocks = static_cast<int64_t>(part.size()) - 1;
-    if (footers->back().num_blocks != num_blocks) {
-      return DataLoss(PartName(footers->back()), " has ", num_blocks,
-                      " blocks; its footer says ", footers->back().num_blocks);
-    }
-  }
-  return Status();
-}
-
-// Parts of the same cut hold nothing for each other.
-bool HoldsOthersOnly(const CheckpointFooter& footer,
-                     const RestoreOptions& options) {
-  return footer.num_parts == options.num_parts && footer.part != options.part;
-}
-
-// Whether these parts are all that a table needs.
-Status CheckParts(const std::vector<CheckpointFooter>& footers,
-                  const RestoreOptions& options) {
-  const CheckpointFooter& first = footers[0];
-  const bool own = footers.size() == 1 && first.part == options.part &&
-                   first.num_parts == options.num_parts;
-  std::vector<bool> seen;
-  for (const CheckpointFooter& footer : footers) {
-    if (footer.num_parts != first.num_parts || footer.dim != first.dim) {
-      return InvalidArgument(PartName(footer), " (dim ", footer.dim, ") and ",
-                             PartName(first), " (dim ", first.dim,
-                             ") are not parts of one variable");
-    }
-    const auto part = static_cast<size_t>(footer.part);
-    if (seen.size() <= part) seen.resize(part + 1);
-    if (seen[part]) {
-      return InvalidArgument(PartName(footer), " is given twice");
-    }
-    seen[part] = true;
-  }
-  if (own || options.partial ||
-      static_cast<int64_t>(footers.size()) == first.num_parts) {
-    return Status();
-  }
-  int64_t missing = 0;
-  while (missing < static_cast<int64_t>(seen.size()) && seen[missing]) {
-    ++missing;
-  }
-  return InvalidArgument("part ", missing, " of ", first.num_parts,
-                         " is missing; restore all parts together, or what "
-                         "there is with partial=True");
-}
-
-// Which rule's slots the rows will hold: that of all parts that have one.
-Status ChooseRule(const std::vector<CheckpointFooter>& footers,
-                  const CheckpointFooter** chosen) {
-  *chosen = &footers[0];
-  for (const CheckpointFooter& footer : footers) {
-    if (footer.rule.empty()) continue;
-    if ((*chosen)->rule.empty()) *chosen = &footer;
-    if (footer.rule != (*chosen)->rule) {
-      return InvalidArgument(PartName(footer), " holds slots of rule \"",
-                             footer.rule, "\", and ", PartName(**chosen),
-                             " of \"", (*chosen)->rule,
-                             "\"; save them again at one moment");
-    }
-  }
-  return Status();
-}
-
-Status FindCheckpointRule(const CheckpointFooter& footer,
-                          const RuleInfo** rule) {
-  *rule = nullptr;
-  if (footer.rule.empty()) return Status();
-  *rule = FindRule(footer.rule);
-  if (*rule == nullptr) {
-    return InvalidArgument("the rule of the checkpoint is \"", footer.rule,
-                           "\"; this release knows ", RuleNames());
-  }
-  if ((*rule)->vector_slots != footer.vector_slots ||
-      (*rule)->scalar_slots != footer.scalar_slots) {
-    return InvalidArgument("the checkpoint's slots of rule \"", footer.rule,
-                           "\" are not those of this release");
-  }
-  return Status();
-}
 
 // What a row's record becomes.
 struct RowReader {
@@ -233,22 +150,26 @@ struct EmbeddingTable::Restoring {
 };
 
 Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
-                                    int64_t number) const {
+                                    int64_t number, size_t kind) const {
   const CheckpointFooter& footer = restoring->footers[part];
+  const size_t element = number * footer.kinds.size() + kind;
   std::string taken;
-  if (restoring->take) taken = std::move((*restoring->parts)[part][number]);
+  if (restoring->take) taken = std::move((*restoring->parts)[part][element]);
   const std::string& bytes =
-      restoring->take ? taken : (*restoring->parts)[part][number];
-  const std::string what = BlockName(number, footer);
+      restoring->take ? taken : (*restoring->parts)[part][element];
+  const std::string what = BlockName(number, footer.kinds[kind], footer);
   BlockHeader header;
   const char* records;
   TFE_RETURN_IF_ERROR(ParseBlock(bytes, what, &header, &records));
-  if (header.number != number || header.num_blocks != footer.num_blocks ||
-      header.dim != footer.dim) {
-    return DataLoss(what, " belongs to another checkpoint: it says block ",
-                    header.number, " of ", header.num_blocks, ", dim ",
-                    header.dim);
-  }
+  TFE_RETURN_IF_ERROR(
+      CheckBlock(header, number, footer.kinds[kind], footer, what));
+  return RestoreRows(restoring, part, header, records, what);
+}
+
+Status EmbeddingTable::RestoreRows(Restoring* restoring, size_t part,
+                                   const BlockHeader& header,
+                                   const char* records,
+                                   const std::string& what) const {
   TableContent* const content = restoring->content;
   RowReader reader{content, restoring->initializer, header.dim,
                    header.slot_width, false};
@@ -270,20 +191,14 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
     const RecordView view(records + i * header.record_bytes());
     const int64_t key = view.key();
     const uint64_t hash = MixKey(key);
-    if (BlockOfHash(hash, log2_blocks) != number) {
-      return DataLoss(what, " is damaged: key ", key, " is not of its buckets");
+    if (BlockOfHash(hash, log2_blocks) != header.number) {
+      return NotOfItsBuckets(key, what);
     }
     if (PartOfHash(hash, options.num_parts) != options.part) {
       ++others;
       continue;
     }
-    const int64_t frequency = view.frequency();
-    const int64_t version = view.version();
-    if (frequency < 0 || frequency > kMaxUint32 || version < 0 ||
-        version >= kMaxUint32) {
-      return DataLoss(what, " is damaged: key ", key, " has frequency ",
-                      frequency, " and version ", version);
-    }
+    TFE_RETURN_IF_ERROR(CheckRecord(view, what));
     Shard* const shard = content->shards[ShardOfHash(hash, log2_shards_)].get();
     if (shard->index().FindRow(hash, key) != kNoRow) {
       return DataLoss(what, " is damaged: key ", key, " comes twice");
@@ -291,8 +206,8 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
     shard->Reserve(1);
     const uint32_t row = shard->Insert(hash, key);
     reader.Read(view, shard->rows().record(row));
-    *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(frequency),
-                                       static_cast<uint32_t>(version)};
+    *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(view.frequency()),
+                                       static_cast<uint32_t>(view.version())};
   }
   restoring->rows_read[part] += header.rows;
   restoring->rows_of_others += others;
@@ -325,6 +240,15 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
   return CatchOutOfMemory(*this, [&] {
     std::vector<CheckpointFooter> footers;
     TFE_RETURN_IF_ERROR(ParseFooters(*parts, &footers));
+    for (const CheckpointFooter& footer : footers) {
+      if (IsDelta(footer)) {
+        return InvalidArgument(
+            PartName(footer),
+            " is a delta: it holds what changed since its base, and nothing "
+            "else; restore it with te.DeltaCheckpoint, which restores its base "
+            "first");
+      }
+    }
     TFE_RETURN_IF_ERROR(CheckParts(footers, options));
     if (footers[0].dim != dim_ &&
         (!options.change_dim || footers[0].dim > kMaxDim)) {
@@ -359,7 +283,8 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
     }
     initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
     prepared->content = std::make_unique<TableContent>(
-        dim_, log2_shards_, rule, initial_slots.data(), shard_locks_.get());
+        dim_, log2_shards_, rule, initial_slots.data(), with_recency(),
+        shard_locks_.get());
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.
@@ -402,6 +327,7 @@ Status EmbeddingTable::CommitRestore(PreparedRestore* prepared) {
     if (prepared->keep_other_rows) KeepOtherRows(prepared->content.get());
     SwapContent(prepared->content.get());
     initializer_ = prepared->initializer;
+    if (eviction_ != nullptr) eviction_->ForgetSteps();
     return Status();
   });
 }
@@ -419,8 +345,13 @@ void EmbeddingTable::ReserveForRange(Restoring* restoring, int64_t task,
     // Never more than the bytes can hold.
     int64_t bytes = 0;
     const int shift = Log2Blocks(footer.num_blocks) - log2_tasks;
-    for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
-      bytes += static_cast<int64_t>((*restoring->parts)[p][b].size());
+    const auto kinds = static_cast<int64_t>(footer.kinds.size());
+    for (int64_t k = 0; k < kinds; ++k) {
+      if (footer.kinds[k] != kRowsKind) continue;
+      for (int64_t b = task << shift; b < (task + 1) << shift; ++b) {
+        bytes +=
+            static_cast<int64_t>((*restoring->parts)[p][b * kinds + k].size());
+      }
     }
     rows += bytes / (24 + 4 * (footer.dim + footer.slot_width())) /
             (footer.num_parts == options.num_parts ? 1 : options.num_parts);
@@ -445,7 +376,9 @@ Status EmbeddingTable::RestoreRange(Restoring* restoring, int64_t task,
       const int64_t begin = task << shift;
       const int64_t end = (task + 1) << shift;
       for (int64_t number = begin; number < end; ++number) {
-        TFE_RETURN_IF_ERROR(RestoreBlock(restoring, p, number));
+        for (size_t k = 0; k < restoring->footers[p].kinds.size(); ++k) {
+          TFE_RETURN_IF_ERROR(RestoreBlock(restoring, p, number, k));
+        }
       }
     }
     return Status();

@@ -43,6 +43,37 @@ std::vector<float> ToVector(const Tensor& tensor) {
   return std::vector<float>(flat.data(), flat.data() + flat.size());
 }
 
+absl::Status GetEviction(OpKernelConstruction* context,
+                         EvictionOptions* options) {
+  TF_RETURN_IF_ERROR(
+      context->GetAttr("steps_to_live", &options->steps_to_live));
+  float seconds, decay;
+  TF_RETURN_IF_ERROR(context->GetAttr("seconds_to_live", &seconds));
+  TF_RETURN_IF_ERROR(context->GetAttr("l2_threshold", &options->l2_threshold));
+  TF_RETURN_IF_ERROR(
+      context->GetAttr("min_frequency", &options->min_frequency));
+  TF_RETURN_IF_ERROR(context->GetAttr("frequency_decay", &decay));
+  TF_RETURN_IF_ERROR(context->GetAttr("every_steps", &options->every_steps));
+  options->seconds = seconds;
+  options->decay = decay;
+  const std::pair<const char*, EvictWhen*> whens[] = {
+      {"steps_when", &options->steps_when},
+      {"seconds_when", &options->seconds_when},
+      {"l2_when", &options->l2_when},
+      {"frequency_when", &options->frequency_when}};
+  std::string name;
+  for (const auto& [attribute, when] : whens) {
+    TF_RETURN_IF_ERROR(context->GetAttr(attribute, &name));
+    TF_RETURN_IF_ERROR(ToTensorFlow(ParseEvictWhen(name, when)));
+  }
+  TF_RETURN_IF_ERROR(context->GetAttr("max_keys", &options->max_keys));
+  TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &options->max_bytes));
+  TF_RETURN_IF_ERROR(context->GetAttr("evict_order", &name));
+  TF_RETURN_IF_ERROR(ToTensorFlow(ParseEvictOrder(name, &options->order)));
+  TF_RETURN_IF_ERROR(context->GetAttr("collect_evicted", &options->collect));
+  return ToTensorFlow(options->Check());
+}
+
 // The handle of a new anonymous table owns it: dropping the last copy frees the
 // table. Under any other shared_name the table lives in the resource manager,
 // which graphs and loaded SavedModels need, until it is destroyed there.
@@ -60,6 +91,9 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("matrix", &spec.matrix));
     OP_REQUIRES_OK(context, context->GetAttr("log2_shards", &log2_shards));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("init_capacity", &options_.reserve));
+    OP_REQUIRES_OK(context, GetEviction(context, &options_.eviction));
     OP_REQUIRES(context, dim <= kMaxDim,
                 absl::InvalidArgumentError(absl::StrCat(
                     "dim is ", dim, "; it must be in [1, ", kMaxDim, "]")));
@@ -128,24 +162,6 @@ class SizeOp : public OpKernel {
     Tensor* size;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &size));
     size->scalar<int64_t>()() = table->table()->size();
-  }
-};
-
-class StatsOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {5}, &out));
-    const TableStats stats = table->table()->stats();
-    auto values = out->vec<int64_t>();
-    values(0) = stats.size;
-    values(1) = stats.index_bytes;
-    values(2) = stats.row_bytes;
-    values(3) = stats.row_used_bytes;
-    values(4) = stats.fixed_bytes;
   }
 };
 
@@ -410,7 +426,6 @@ class ImportOp : public OpKernel {
 
 TFE_REGISTER("VariableHandle", VariableHandleOp);
 TFE_REGISTER("Size", SizeOp);
-TFE_REGISTER("Stats", StatsOp);
 TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
 TFE_REGISTER("Remove", RemoveOp);

@@ -13,6 +13,7 @@ REGISTER_OP("TfEmbedding>SaveBlocks")
     .Input("handle: resource")
     .Attr("part: int >= 0 = 0")
     .Attr("num_parts: int >= 1 = 1")
+    .Attr("consumer: string = ''")
     .Output("blocks: variant")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -25,6 +26,8 @@ The table as a tensor that can be saved.
 blocks: the blocks of rows, then the footer. An element holds no rows: it makes
 its bytes, each row whole, when it is written, so a save never holds the table
 a second time.
+consumer: of the delta that StartDelta began, which then holds what changed
+since its base; empty for all rows.
 )");
 
 REGISTER_OP("TfEmbedding>LoadBlocks")
@@ -36,6 +39,7 @@ REGISTER_OP("TfEmbedding>LoadBlocks")
     .Attr("partial: bool = false")
     .Attr("change_dim: bool = false")
     .Attr("take: bool = false")
+    .Attr("delta: bool = false")
     .Output("report: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -51,6 +55,7 @@ blocks: what SaveBlocks gave, of any number of parts, one after the other.
 partial: parts may be missing; rows that the blocks lack stay.
 change_dim: vectors of another dim are cut or filled up.
 take: empties the blocks on the way, so that the rows are held once.
+delta: the blocks are of a delta, which is applied to what the tables hold.
 report: rows loaded, rows whose slots begin anew, rows of other parts.
 )");
 

@@ -28,6 +28,21 @@ REGISTER_OP("TfEmbedding>VariableHandle")
     .Attr("seed: int = 0")
     .Attr("matrix: list(float) = []")
     .Attr("log2_shards: int >= 0 = 7")
+    .Attr("init_capacity: int = 0")
+    .Attr("steps_to_live: int = 0")
+    .Attr("steps_when: {'apply', 'save', 'request'} = 'apply'")
+    .Attr("seconds_to_live: float = 0.0")
+    .Attr("seconds_when: {'apply', 'save', 'request'} = 'apply'")
+    .Attr("l2_threshold: float = 0.0")
+    .Attr("l2_when: {'apply', 'save', 'request'} = 'apply'")
+    .Attr("min_frequency: int = 0")
+    .Attr("frequency_decay: float = 1.0")
+    .Attr("every_steps: int = 1")
+    .Attr("frequency_when: {'apply', 'save', 'request'} = 'apply'")
+    .Attr("max_keys: int = 0")
+    .Attr("max_bytes: int = 0")
+    .Attr("evict_order: {'lru', 'lfu', 'version'} = 'lru'")
+    .Attr("collect_evicted: int = 0")
     .Attr("dtype: type = DT_FLOAT")
     .Attr("shape: shape = { unknown_rank: true }")
     .Output("handle: resource")
@@ -49,18 +64,6 @@ REGISTER_OP("TfEmbedding>Size")
     .SetIsStateful()
     .SetShapeFn(ScalarShape)
     .Doc("The number of rows.");
-
-REGISTER_OP("TfEmbedding>Stats")
-    .Input("handle: resource")
-    .Output("stats: int64")
-    .SetIsStateful()
-    .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Vector(5));
-      return absl::OkStatus();
-    })
-    .Doc(
-        "Rows, bytes of the index, bytes held for rows, bytes of rows in use, "
-        "fixed bytes.");
 
 REGISTER_OP("TfEmbedding>Rule")
     .Input("handle: resource")

@@ -353,12 +353,9 @@ class Replay:
         """The table that a v1 graph names, in the runtime that ran its restore."""
         name = op.get_attr("shared_name") or op.name
         if name not in self._named_handles:
-            attrs = {
-                key: op.get_attr(key)
-                for key in ("container", "dim", "initializer", "init_a", "init_b", "seed", "matrix")
-            }
+            attrs = {attr.name: op.get_attr(attr.name) for attr in op.op_def.attr}
+            attrs.update(shared_name=name, shape=[None, attrs["dim"]])
+            del attrs["dtype"]
             with tf.init_scope():
-                self._named_handles[name] = ops.tf_embedding_variable_handle(
-                    shared_name=name, shape=[None, attrs["dim"]], **attrs
-                )
+                self._named_handles[name] = ops.tf_embedding_variable_handle(**attrs)
         return [self._named_handles[name]]

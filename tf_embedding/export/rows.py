@@ -140,6 +140,10 @@ class StockTable(tf.Module):  # type: ignore[misc]
             values, scales = _to_int8(values, name)
             self._scales = tf.Variable(scales, trainable=False, name=f"{name}/scales")
         self._rows = tf.Variable(values, trainable=False, name=f"{name}/rows")
+        # One function for all lookups keeps the graph of many small.
+        self._lookup = tf.function(
+            self._lookup_flat, [tf.TensorSpec([None], tf.int64)], autograph=False
+        ).get_concrete_function()
 
     @property
     def size(self) -> int:
@@ -156,23 +160,25 @@ class StockTable(tf.Module):  # type: ignore[misc]
 
     def lookup(self, keys: tf.Tensor) -> tf.Tensor:
         """The vectors of keys: float32 [..., dim] for int64 [...]."""
-        flat = tf.reshape(keys, [-1])
-        number = self._index.find(flat)
-        if self._content.kind == "matrix":
-            of_key = tf.math.floormod(flat, tf.constant(len(self._unknown), tf.int64))
-            values = self._gather(tf.where(number < self.size, number, self.size + of_key))
-        else:
-            values = self._gather(number)
-        if self._content.kind in initial.RANDOM_KINDS:
-            known = number < self.size
-            values = tf.cond(
-                tf.reduce_all(known),
-                lambda: values,
-                lambda: self._fill_unknown(values, flat, tf.logical_not(known)),
-            )
+        values = self._lookup(tf.reshape(keys, [-1]))
         values = tf.reshape(values, tf.concat([tf.shape(keys), [self.dim]], axis=0))
         values.set_shape(keys.shape.concatenate([self.dim]))
         return values
+
+    def _lookup_flat(self, keys: tf.Tensor) -> tf.Tensor:
+        number = self._index.find(keys)
+        if self._content.kind == "matrix":
+            of_key = tf.math.floormod(keys, tf.constant(len(self._unknown), tf.int64))
+            return self._gather(tf.where(number < self.size, number, self.size + of_key))
+        values = self._gather(number)
+        if self._content.kind not in initial.RANDOM_KINDS:
+            return values
+        known = number < self.size
+        return tf.cond(
+            tf.reduce_all(known),
+            lambda: values,
+            lambda: self._fill_unknown(values, keys, tf.logical_not(known)),
+        )
 
     def _gather(self, numbers: tf.Tensor) -> tf.Tensor:
         values = tf.cast(tf.gather(self._rows, numbers), tf.float32)

@@ -13,7 +13,7 @@ from tensorflow.python.trackable import resource as tf_resource
 
 from tf_embedding.export import graph, rows
 from tf_embedding.export.rows import ROW_DTYPES, StockTable
-from tf_embedding.variable import PartTable
+from tf_embedding.table import PartTable
 
 _SERVING = "serving_default"
 

@@ -18,7 +18,7 @@ from tensorflow.python.feature_column import serialization
 from tf_embedding import hashing, options
 from tf_embedding.feature_column import ids as ids_lib
 from tf_embedding.feature_column import rows
-from tf_embedding.variable import to_int64
+from tf_embedding.inputs import to_int64
 
 _DTYPES = (tf.string, tf.int64)
 
