@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tf_embedding as te
-from tf_embedding.export import index, pooling
+from tf_embedding.export import index, pooling, rows
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 EXTREME = [0, -1, 1, 2**63 - 1, -(2**63), 2**62]
@@ -62,6 +62,28 @@ def test_keys_that_crowd_one_bucket_are_found() -> None:
     numbers = static.find(tf.constant(keys)).numpy()
     np.testing.assert_array_equal(keys[static.order][numbers], keys)
     assert (static.find(tf.constant(others)).numpy() == 30).all()
+
+
+def test_what_the_table_says_of_unknown_keys_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a filter gives them a value of its own, and where it cannot be expressed."""
+    table = te.EmbeddingVariable(3, "normal", seed=1, name="filtered")
+    table.upsert([1], [[1, 2, 3]])
+
+    class Filtered:
+        tf_embedding_export = staticmethod(rows.ops.tf_embedding_export)
+        answer = np.full([64, 3], 0.5, np.float32)
+
+        @classmethod
+        def tf_embedding_lookup(cls, **_: Any) -> tf.Tensor:
+            return tf.constant(cls.answer)
+
+    assert rows.read([table.handle], 3).kind == "normal"
+    monkeypatch.setattr(rows, "ops", Filtered)
+    content = rows.read([table.handle], 3)
+    assert (content.kind, content.a) == ("constant", 0.5)
+    Filtered.answer = np.arange(192, dtype=np.float32).reshape(64, 3)
+    with pytest.raises(NotImplementedError, match="neither what the initializer 'normal' gives"):
+        rows.read([table.handle], 3)
 
 
 # A module of everything, asked in a process that never imports this package.
@@ -222,11 +244,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     questions = requests()
     want = [getattr(module, name)(*map(tf.constant, inputs.values())) for name, inputs in questions]
     models = {}
-    for rows in ("float32", "float16", "int8"):
-        models[rows] = str(folder / rows)
+    for dtype in rows.ROW_DTYPES:
+        models[dtype] = str(folder / dtype)
         # All of it once; what the dtype of rows is for, in each.
-        only = None if rows == "float32" else {"lookups": module.lookups}
-        te.export.stock(module, models[rows], only, rows=rows)
+        only = None if dtype == "float32" else {"lookups": module.lookups}
+        te.export.stock(module, models[dtype], only, rows=dtype)
     native = str(folder / "native")
     names = ("lookups", "flow", "pooled")
     tf.saved_model.save(module, native, {name: getattr(module, name) for name in names})
@@ -265,7 +287,7 @@ def test_errors_of_quantised_rows_are_as_stated(everything: dict[str, Any]) -> N
     known = np.isin(PROBE, KEYS)
     for kind in (*INITIALIZERS, "parts"):
         want = everything["want"][0][kind]
-        halves, bytes_ = (everything["got"][rows][0][kind] for rows in ("float16", "int8"))
+        halves, bytes_ = (everything["got"][dtype][0][kind] for dtype in ("float16", "int8"))
         assert (np.abs(halves - want) <= np.maximum(np.abs(want) / 2048, 2.0**-25)).all()
         bound = np.abs(want).max(axis=1, keepdims=True) / 253
         assert (np.abs(bytes_ - want) <= bound).all()
@@ -278,11 +300,11 @@ def test_errors_of_quantised_rows_are_as_stated(everything: dict[str, Any]) -> N
 
 
 def test_rows_are_stored_in_their_dtype(everything: dict[str, Any]) -> None:
-    for rows in ("float32", "float16", "int8"):
-        prefix = everything["models"][rows] + "/variables/variables"
+    for dtype in rows.ROW_DTYPES:
+        prefix = everything["models"][dtype] + "/variables/variables"
         dtypes = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
-        stored = [dtype for name, dtype in dtypes.items() if "_rows/" in name]
-        assert len(stored) == 7 and set(stored) == {tf.as_dtype(rows)}
+        stored = [dtypes[name] for name in dtypes if "_rows/" in name]
+        assert len(stored) == 7 and set(stored) == {tf.as_dtype(dtype)}
 
 
 def test_nothing_of_the_package_is_in_the_file(everything: dict[str, Any]) -> None:
@@ -361,12 +383,12 @@ def test_a_saved_model_of_a_session(parts: int, tmp_path: Path) -> None:
         var = te.get_embedding_variable("v", embedding_dim=4, partitioner=partitioner)
         ids = v1.placeholder(tf.int64, [None])
         scale = v1.get_variable("scale", initializer=tf.fill([4], 3.0))
-        rows = tf.nn.embedding_lookup(var, ids) * scale
+        found = tf.nn.embedding_lookup(var, ids) * scale
 
         def more() -> tf.Tensor:
-            return rows + tf.nn.embedding_lookup(var, -ids)
+            return found + tf.nn.embedding_lookup(var, -ids)
 
-        out = v1.cond(tf.size(ids) > 2, more, lambda: rows)
+        out = v1.cond(tf.size(ids) > 2, more, lambda: found)
         run.run(v1.global_variables_initializer())
         run.run(var.upsert(tf.constant([1, 2], tf.int64), tf.ones([2, 4])))
         want = [run.run(out, {ids: some}) for some in (asked, asked[1:3])]
@@ -429,8 +451,8 @@ def test_what_lists_a_table_is_refused(table: Any, tmp_path: Path) -> None:
 
 def test_a_lookup_in_a_data_set_is_refused(table: Any, tmp_path: Path) -> None:
     def through_data(ids: tf.Tensor) -> tf.Tensor:
-        rows = tf.data.Dataset.from_tensor_slices(ids).map(table.sparse_read)
-        return rows.reduce(tf.zeros([2]), lambda a, b: a + b)
+        vectors = tf.data.Dataset.from_tensor_slices(ids).map(table.sparse_read)
+        return vectors.reduce(tf.zeros([2]), lambda a, b: a + b)
 
     with pytest.raises(NotImplementedError, match="is a MapDataset whose function.*move this one"):
         te.export.stock(lookup_of(table), tmp_path / "m", signatures=function_of(through_data))
@@ -453,17 +475,17 @@ def test_bad_arguments(table: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows, value, message",
+    "dtype, value, message",
     [
         ("float16", 70000.0, "'float16', but table 'large_.*' has a value of 70000"),
         ("int8", np.inf, "'int8', but table 'large_.*' has values that are not finite"),
     ],
 )
-def test_values_that_do_not_fit(rows: str, value: float, message: str, tmp_path: Path) -> None:
+def test_values_that_do_not_fit(dtype: str, value: float, message: str, tmp_path: Path) -> None:
     variable = te.EmbeddingVariable(1, "zeros", name="large")
     variable.upsert([5], [[value]])
     with pytest.raises(ValueError, match=message):
-        te.export.stock(lookup_of(variable), tmp_path / "m", rows=rows)
+        te.export.stock(lookup_of(variable), tmp_path / "m", rows=dtype)
     assert not (tmp_path / "m").exists()
 
 

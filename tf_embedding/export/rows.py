@@ -17,6 +17,9 @@ ROW_DTYPES = ("float32", "float16", "int8")
 # Rows that are quantised at a time.
 _BLOCK = 1 << 16
 
+# Of how many keys without a row the table is asked.
+_ASKED = 64
+
 
 class Content(NamedTuple):
     """What lookups of a table answer from.
@@ -44,12 +47,19 @@ class Content(NamedTuple):
 def read(handles: Sequence[tf.Tensor], dim: int) -> Content:
     """What lookups of tables answer from: the parts of one variable, or one table.
 
+    What keys without a row read is asked of the table, not only inferred from its
+    initializer: a filter may give them a value of its own.
+
     Args:
       handles: of the tables, eager.
       dim: the length of a vector.
 
     Returns:
       Their content, each table of one moment.
+
+    Raises:
+      NotImplementedError: keys without a row do not read what the initializer gives,
+        nor one value.
     """
     keys, values = [], []
     for handle in handles:
@@ -58,7 +68,7 @@ def read(handles: Sequence[tf.Tensor], dim: int) -> Content:
         values.append(state.values.numpy())
     # Parts of one variable start rows alike.
     a, b = state.init_args.numpy().tolist()
-    return Content(
+    content = Content(
         keys=np.concatenate(keys),
         values=np.concatenate(values),
         kind=state.initializer.numpy().decode(),
@@ -67,6 +77,35 @@ def read(handles: Sequence[tf.Tensor], dim: int) -> Content:
         seed=int(state.seed),
         matrix=state.matrix.numpy(),
     )
+    asked = _without_rows(content.keys)
+    answer = ops.tf_embedding_lookup(handle=handles[0], keys=asked, dim=dim).numpy()
+    if content.kind == "constant" or not np.allclose(
+        answer, _initial_rows(content, asked, dim), rtol=0, atol=1e-6, equal_nan=True
+    ):
+        one = answer[0, 0]
+        if not np.array_equal(answer, np.full_like(answer, one), equal_nan=True):
+            raise NotImplementedError(
+                "keys without a row read neither what the initializer "
+                f"{content.kind!r} gives nor one value, which a stock export cannot express"
+            )
+        content = content._replace(kind="constant", a=float(one))
+    return content
+
+
+def _without_rows(keys: np.ndarray) -> np.ndarray:
+    """Some keys that are not among these."""
+    drawn = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 2 * _ASKED)
+    return np.setdiff1d(drawn, keys)[:_ASKED]
+
+
+def _initial_rows(content: Content, keys: np.ndarray, dim: int) -> np.ndarray:
+    """What an initializer that is no constant gives keys."""
+    if content.kind == "matrix":
+        rows: np.ndarray = content.matrix[np.mod(keys, len(content.matrix))]
+        return rows
+    a, b, seed = content.a, content.b, content.seed
+    rows = initial.random_rows(content.kind, a, b, seed, tf.constant(keys), dim).numpy()
+    return rows
 
 
 def _to_float16(values: np.ndarray, name: str) -> np.ndarray:
