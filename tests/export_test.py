@@ -71,6 +71,7 @@ def test_what_the_table_says_of_unknown_keys_counts(monkeypatch: pytest.MonkeyPa
 
     class Filtered:
         tf_embedding_export = staticmethod(rows.ops.tf_embedding_export)
+        tf_embedding_find = staticmethod(rows.ops.tf_embedding_find)
         answer = np.full([64, 3], 0.5, np.float32)
 
         @classmethod
