@@ -33,6 +33,7 @@ from tf_embedding import (
     options,
     parts,
     rules,
+    sysconfig,
     train,
     variable,
 )
@@ -49,13 +50,17 @@ MODULES = [
     te,
     *(checkpoint, config, eviction, get_variable, hashing, hooks, initializers, inputs),
     *(monitoring, nn),
-    *(options, parts, rules, train, variable),
+    *(options, parts, rules, sysconfig, train, variable),
 ]
 KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"
     for face, there in (("keras3", KERAS_3), ("keras2", HAS_KERAS_2))
     if there
     for module in ("layers", "optimizers", "feature_layers", "callbacks")
+]
+EXPORT_MODULES = [
+    f"tf_embedding.export.{module}"
+    for module in ("index", "initial", "pooling", "rows", "saved_model")
 ]
 FEATURE_COLUMN_MODULES = [
     "tf_embedding.feature_column",
@@ -72,7 +77,8 @@ def page_name(page: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", [m.__name__ for m in MODULES] + KERAS_MODULES + FEATURE_COLUMN_MODULES
+    "name",
+    [m.__name__ for m in MODULES] + KERAS_MODULES + EXPORT_MODULES + FEATURE_COLUMN_MODULES,
 )
 def test_docstring_examples(name: str) -> None:
     module = importlib.import_module(name)
@@ -99,7 +105,7 @@ def everything_public() -> dict[str, Any]:
     found = {f"tf_embedding.{name}": getattr(te, name) for name in te.__all__}
     for module in MODULES[1:]:
         found.update(public(module))
-    for name in KERAS_MODULES + FEATURE_COLUMN_MODULES:
+    for name in KERAS_MODULES + EXPORT_MODULES + FEATURE_COLUMN_MODULES:
         found.update(public(importlib.import_module(name)))
     return found
 
