@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from tools import harness
 
 import tf_embedding as te
+from tools import harness
 
 
 def save(prefix, tensors: dict) -> str:
