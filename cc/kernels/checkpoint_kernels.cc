@@ -31,6 +31,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -146,8 +147,8 @@ class SaveBlocksOp : public OpKernel {
                    ToTensorFlow(table->table()->EvictForSave(&executor)));
     uint32_t since = 0;
     if (!consumer_.empty()) {
-      OP_REQUIRES_OK(context, ToTensorFlow(table->table()->DeltaSince(
-                                  consumer_, &since)));
+      OP_REQUIRES_OK(
+          context, ToTensorFlow(table->table()->DeltaSince(consumer_, &since)));
       OP_REQUIRES(context, since > 0,
                   absl::InvalidArgumentError(absl::StrCat(
                       "consumer is \"", consumer_,
@@ -198,10 +199,13 @@ class LoadBlocksOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {3}, &report));
     DeviceExecutor executor(context);
     RestoreReport total;
-    OP_REQUIRES_OK(context, ToTensorFlow(
-                                delta_ ? Apply(tables, parts, &executor, &total)
-                                       : Restore(tables, &parts, &executor,
-                                                 &total)));
+    OP_REQUIRES_OK(
+        context,
+        ToTensorFlow(delta_ ? Apply(tables, parts, &executor, &total)
+                            : Restore(tables, &parts, &executor, &total)));
+    for (const TableRef& table : tables) {
+      OP_REQUIRES_OK(context, table->Publish(context));
+    }
     if (total.rows_reset > 0) {
       LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "
                    << total.rows
@@ -453,6 +457,19 @@ TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
 TFE_REGISTER("Crc32c", Crc32cOp);
 
 #undef TFE_REGISTER
+
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>SaveBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("blocks"),
+                        SaveBlocksOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LoadBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handles")
+                            .HostMemory("blocks")
+                            .HostMemory("report"),
+                        LoadBlocksOp);
 
 }  // namespace
 }  // namespace tf_embedding
