@@ -27,6 +27,7 @@ from tf_embedding import (
     hooks,
     initializers,
     inputs,
+    io,
     monitoring,
     nn,
     options,
@@ -46,8 +47,8 @@ HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
 MODULES = [
     te,
-    *(checkpoint, config, get_variable, hashing, hooks, initializers, inputs, monitoring, nn),
-    *(options, parts, rules, train, variable),
+    *(checkpoint, config, get_variable, hashing, hooks, initializers, inputs, io, monitoring),
+    *(nn, options, parts, rules, train, variable),
 ]
 KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"

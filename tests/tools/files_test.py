@@ -304,6 +304,19 @@ def test_many_temporary_files(tmp_path, monkeypatch) -> None:
     assert "--tmp" in harness.fail("import", tmp_path / "f.npz", tmp_path / "no", "--tmp=/nowhere")
 
 
+def test_nothing_is_left_of_an_export_that_fails(trained, tmp_path) -> None:
+    prefix = harness.write(tmp_path / "c", users=trained[0])
+    data = tmp_path / "c.data-00000-of-00001"
+    whole = bytearray(data.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    data.write_bytes(whole)
+    for name in ("a.npz", "a.parquet", "a.csv", "a.txt"):
+        assert "checksum" in harness.fail("export", prefix, tmp_path / name)
+    assert "checksum" in harness.fail("export", prefix, tmp_path / "p", "--to=projector")
+    assert "checksum" in harness.fail("strip", prefix, tmp_path / "s", "--slots")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.data-00000-of-00001", "c.index"]
+
+
 def test_extras_are_named(trained, tmp_path, monkeypatch) -> None:
     import sys
 

@@ -62,9 +62,9 @@ class Part:
             records = self._with_slots_of_footer(block)
             if len(np.unique(records["key"])) != len(records):
                 raise DamagedError("holds a key twice")
-        except DamagedError as error:
+        except (DamagedError, ToolError) as error:
             what = f"{self.what}: block {number} of {self.footer.num_blocks} {error}"
-            raise DamagedError(what) from error
+            raise type(error)(what) from error
         self._kept = (number, records)
         return records
 
@@ -100,6 +100,8 @@ class Part:
     def _with_slots_of_footer(self, block: blocks.Block) -> np.ndarray:
         """An update may have changed the rule while the save ran: those slots start anew."""
         footer, records = self.footer, block.records
+        if footer.dtype != "float32":
+            raise ToolError(f"is of dtype {footer.dtype}, and the tools read rows of float32")
         if records["vector"].shape[1] != footer.dim:
             raise DamagedError(
                 f"has vectors of {records['vector'].shape[1]} values and the table is of dim "
