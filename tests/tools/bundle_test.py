@@ -10,11 +10,11 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+import tools_harness as harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_embedding.tools import blocks, bundle, errors, tables
-from tools import harness
 
 
 def save(prefix: str, tensors: dict) -> None:

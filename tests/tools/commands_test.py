@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tools_harness as harness
 
 import tf_embedding as te
-from tools import harness
 
 
 @pytest.fixture(scope="module")

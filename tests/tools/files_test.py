@@ -10,9 +10,9 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
+import tools_harness as harness
 
 import tf_embedding as te
-from tools import harness
 
 WORDS = ["cat", "dog", "naïve", "a-b_c", "the", "0", "-7", "x" * 300]
 VECTORS = np.random.default_rng(0).normal(size=[len(WORDS), 5]).astype(np.float32)

@@ -50,9 +50,9 @@ def run_all(folder: str) -> None:
 
 def test_memory_is_bounded(tmp_path) -> None:
     import tensorflow as tf
+    import tools_harness as harness
 
     import tf_embedding as te
-    from tools import harness
 
     small = te.EmbeddingVariable(2, name="small")
     small.upsert([1], [[1.0, 2.0]])

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_embedding as te
 from tf_embedding.tools import main
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "checkpoint_format.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "checkpoint_format.md"
 
 
 class Result(NamedTuple):
