@@ -199,11 +199,11 @@ def test_deltas(tmp_path) -> None:
     """Their removed keys are counted, checked and kept."""
     variable = harness.trained("users", rows=400)
     saver = te.DeltaCheckpoint(tf.train.Checkpoint(users=variable), str(tmp_path / "chain"))
-    saver.save_full()
+    saver.save()
     removed = harness.rows_of(variable)["keys"][:7]
     variable.remove(removed)
     variable.upsert([1, 2, 3], np.ones([3, 4]), step=50)
-    delta = saver.save_delta()
+    delta = saver.save()
     (d,) = harness.succeed("inspect", delta, "--format=json").json
     assert d["rows"] == 3 and d["beside_rows"] == {"removed": 7}
     assert "removed, 7 records" in harness.succeed("inspect", delta).out
@@ -211,6 +211,7 @@ def test_deltas(tmp_path) -> None:
     (d,) = harness.succeed("inspect", tmp_path / "stripped", "--format=json").json
     assert d["rows"] == 3 and d["beside_rows"] == {"removed": 7} and d["rule"] == ""
     assert harness.run("verify", tmp_path / "stripped").code == 0
+    assert "removed beside rows are not compared" in harness.run("diff", delta, delta).out
     assert "removed" in harness.fail("reshard", delta, tmp_path / "x", "--parts=2")
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The tf_embedding Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""docs/tools.md: each command prints what the page says.
+"""docs/tools.md: each command and each print prints what the page says.
 
 Run as a program it writes what commands print into the page.
 """
@@ -32,8 +32,11 @@ def run_page() -> str:
     def block(match: re.Match[str]) -> str:
         kind, text = match.groups()
         if kind == "python":
-            with contextlib.redirect_stdout(io.StringIO()):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
                 exec(text, names)
+            said = re.findall(r"^print\(.*\)  # (.*)$", text, re.M)
+            assert printed.getvalue().splitlines() == said
             return match[0]
         out = []
         for line in text.splitlines():

@@ -187,7 +187,7 @@ def run_inspect(args: Sequence[str], values: flags.FlagValues) -> int:
 
 
 def _print(path: str, described: Sequence[dict[str, Any]]) -> None:
-    print(f"{path}: {len(described)} tables")
+    print(f"{path}: {len(described)} table{'' if len(described) == 1 else 's'}")
     head = ["table", "rows", "dim", "rule", "slots", "step", "parts", "blocks", "bytes"]
     rows = []
     for d in described:
