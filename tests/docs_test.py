@@ -28,6 +28,7 @@ from tf_embedding import (
     hooks,
     initializers,
     inputs,
+    io,
     monitoring,
     nn,
     options,
@@ -48,7 +49,7 @@ HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
 MODULES = [
     te,
-    *(checkpoint, config, eviction, get_variable, hashing, hooks, initializers, inputs),
+    *(checkpoint, config, eviction, get_variable, hashing, hooks, initializers, inputs, io),
     *(monitoring, nn),
     *(options, parts, rules, sysconfig, train, variable),
 ]
@@ -192,7 +193,10 @@ def printed(code: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```python" in page.read_text()], ids=page_name
+    "page",
+    # Where commands stand between them: tests/tools/page_test.py.
+    [p for p in PAGES if "```python" in p.read_text() and "```console" not in p.read_text()],
+    ids=page_name,
 )
 def test_blocks_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
