@@ -20,6 +20,7 @@
 
 #include "cc/core/checkpoint_parts.h"
 #include "cc/core/checkpoint_writer.h"
+#include "cc/core/crc32c.h"
 #include "cc/kernels/resource.h"
 #include "tensorflow/core/framework/variant.h"
 #include "tensorflow/core/framework/variant_op_registry.h"
@@ -429,6 +430,21 @@ class BlocksFromBytesOp : public OpKernel {
   }
 };
 
+class Crc32cOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckVector(context->input(0), "data"));
+    OP_REQUIRES_OK(context, CheckScalar(context->input(1), "before"));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
+    const auto data = context->input(0).vec<uint8_t>();
+    out->scalar<uint32_t>()() =
+        ExtendCrc32c(context->input(1).scalar<uint32_t>()(),
+                     reinterpret_cast<const char*>(data.data()), data.size());
+  }
+};
+
 #define TFE_REGISTER(name, kernel) \
   REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
@@ -438,6 +454,7 @@ TFE_REGISTER("JoinBlocks", JoinBlocksOp);
 TFE_REGISTER("VerifyCheckpoint", VerifyCheckpointOp);
 TFE_REGISTER("BlockBytes", BlockBytesOp);
 TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
+TFE_REGISTER("Crc32c", Crc32cOp);
 
 #undef TFE_REGISTER
 
