@@ -24,8 +24,10 @@ from tf_embedding import (
     config,
     get_variable,
     hashing,
+    hooks,
     initializers,
     inputs,
+    monitoring,
     nn,
     options,
     parts,
@@ -44,14 +46,14 @@ HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
 MODULES = [
     te,
-    *(checkpoint, config, get_variable, hashing, initializers, inputs, nn, options, parts),
-    *(rules, train, variable),
+    *(checkpoint, config, get_variable, hashing, hooks, initializers, inputs, monitoring, nn),
+    *(options, parts, rules, train, variable),
 ]
 KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"
     for face, there in (("keras3", KERAS_3), ("keras2", HAS_KERAS_2))
     if there
-    for module in ("layers", "optimizers", "feature_layers")
+    for module in ("layers", "optimizers", "feature_layers", "callbacks")
 ]
 FEATURE_COLUMN_MODULES = [
     "tf_embedding.feature_column",

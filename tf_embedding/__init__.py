@@ -13,12 +13,13 @@ state, that is born when the key is first trained:
 >>> int(users.size())
 0
 
-`tf_embedding.layers` and `tf_embedding.optimizers`, attributes that load when
-they are first used, hold the Keras face. They follow `tf.keras`: Keras 3 where
-that is Keras 3, else Keras 2; the packages `tf_embedding.keras3` and
-`tf_embedding.keras2` name one of them outright. `tf_embedding.feature_column` and
-`tf_embedding.estimator` load in the same way. Importing this package imports
-no Keras and changes nothing in TensorFlow but its list of known ops.
+`tf_embedding.layers`, `tf_embedding.optimizers` and `tf_embedding.callbacks`,
+attributes that load when they are first used, hold the Keras face. They follow
+`tf.keras`: Keras 3 where that is Keras 3, else Keras 2; the packages
+`tf_embedding.keras3` and `tf_embedding.keras2` name one of them outright.
+`tf_embedding.feature_column`, `tf_embedding.estimator` and `tf_embedding.io` load in
+the same way. Importing this package imports no Keras and changes nothing in
+TensorFlow but its list of known ops.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ __version__ = "0.1.0"
 from tf_embedding import (
     checkpoint,
     config,
+    export,
     hashing,
     initializers,
     inputs,
+    monitoring,
     nn,
     options,
     parts,
@@ -44,6 +47,7 @@ from tf_embedding import (
 from tf_embedding.config import FeatureConfig, TableConfig
 from tf_embedding.delta import DeltaCheckpoint
 from tf_embedding.get_variable import get_embedding_variable
+from tf_embedding.monitoring import report
 from tf_embedding.options import (
     CacheStrategy,
     CBFFilter,
@@ -62,6 +66,8 @@ from tf_embedding.variable import EmbeddingVariable, Rows
 if TYPE_CHECKING:
     from tf_embedding import estimator as estimator
     from tf_embedding import feature_column as feature_column
+    from tf_embedding import io as io
+    from tf_embedding.keras3 import callbacks as callbacks
     from tf_embedding.keras3 import layers as layers
     from tf_embedding.keras3 import optimizers as optimizers
 
@@ -84,6 +90,7 @@ __all__ = [
     "TableConfig",
     "TableStats",
     "TopKeys",
+    "callbacks",
     "checkpoint",
     "config",
     "estimator",
@@ -92,18 +99,21 @@ __all__ = [
     "hashing",
     "initializers",
     "inputs",
+    "io",
     "layers",
+    "monitoring",
     "nn",
     "optimizers",
     "options",
     "parts",
+    "report",
     "rules",
     "stats",
     "train",
 ]
 
-_KERAS_MODULES = ("layers", "optimizers")
-_LAZY_MODULES = ("estimator", "feature_column")
+_KERAS_MODULES = ("callbacks", "layers", "optimizers")
+_LAZY_MODULES = ("estimator", "feature_column", "io")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,8 @@ The step that stamps rows is the global step that `minimize` is given, else the
 graph's, else the optimizer's own count of its updates. Learning rates may be
 tensors; the other hyper-parameters of rows are numbers.
 
+`TableSummaryHook` writes summaries of tables in sessions and estimators.
+
 >>> var = EmbeddingVariable(dim=2, initializer="ones", name="train_example")
 >>> optimizer = GradientDescentOptimizer(0.5)
 >>> _ = optimizer.minimize(lambda: tf.reduce_sum(var.sparse_read([7, 7, 9])))
@@ -27,6 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_embedding import rules
+from tf_embedding.hooks import TableSummaryHook
 from tf_embedding.variable import EmbeddingVariable
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "GradientDescentOptimizer",
     "MomentumOptimizer",
     "RMSPropOptimizer",
+    "TableSummaryHook",
 ]
 
 # The variable that counts the updates of rows.

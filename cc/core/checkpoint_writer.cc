@@ -30,9 +30,8 @@ CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
       num_parts_(num_parts),
       since_(since),
       num_blocks_(ChooseNumBlocks(table->SaveBytes(since))),
-      kinds_(since == 0
-                 ? std::vector<std::string>{kRowsKind}
-                 : std::vector<std::string>{kRowsKind, kRemovedKind}),
+      kinds_(since == 0 ? std::vector<std::string>{kRowsKind}
+                        : std::vector<std::string>{kRowsKind, kRemovedKind}),
       rows_(num_blocks_, -1),
       steps_(num_blocks_, -1),
       checksums_(num_elements(), 0) {}

@@ -15,9 +15,9 @@
 // frequency and version of one moment; rows of different blocks are of
 // different moments. Rows lie in row order, which reads memory front to back.
 //
-// Deltas. Given an epoch (change_log.h), a writer makes of a shard only the rows
-// that changed since, and beside them the keys that were removed since. Blocks
-// are then as many as these need: a small delta has one.
+// Deltas. Given an epoch (change_log.h), a writer makes of a shard only the
+// rows that changed since, and beside them the keys that were removed since.
+// Blocks are then as many as these need: a small delta has one.
 //
 // Thread safety: any thread may call Encode; calls wait for each other. Asked
 // for in another order, or twice, elements are made again, as of then.
@@ -40,10 +40,10 @@ namespace tf_embedding {
 class CheckpointWriter {
  public:
   // The number of blocks follows from the size now: a quarter of a mebibyte or
-  // less each. part, num_parts: which part of a variable the table is. since: as
-  // StartDelta says; 0 for all rows.
-  CheckpointWriter(const EmbeddingTable* table, int64_t part,
-                   int64_t num_parts, uint32_t since = 0);
+  // less each. part, num_parts: which part of a variable the table is. since:
+  // as StartDelta says; 0 for all rows.
+  CheckpointWriter(const EmbeddingTable* table, int64_t part, int64_t num_parts,
+                   uint32_t since = 0);
 
   int64_t num_elements() const { return num_blocks_ * num_kinds() + 1; }
 

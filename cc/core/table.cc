@@ -60,33 +60,48 @@ Status EmbeddingTable::Create(TableOptions options,
     return InvalidArgument("log2_shards is ", options.log2_shards,
                            "; it must be in [0, ", kMaxLog2Shards, "]");
   }
+  TFE_RETURN_IF_ERROR(options.eviction.Check());
+  if (options.reserve < 0) {
+    return InvalidArgument("init_capacity is ", options.reserve,
+                           "; it must be 0 or more");
+  }
+  options.log2_shards =
+      options.eviction.ChooseLog2Shards(options.dim, options.log2_shards);
   try {
     std::shared_ptr<const Initializer> initializer;
     TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
                                             options.dim, &initializer));
-    table->reset(new EmbeddingTable(options.dim, options.log2_shards,
-                                    std::move(initializer)));
+    table->reset(
+        new EmbeddingTable(std::move(options), std::move(initializer)));
   } catch (const std::bad_alloc&) {
     return OutOfMemory(options.dim, 0);
   }
   return Status();
 }
 
-EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
+EmbeddingTable::EmbeddingTable(TableOptions options,
                                std::shared_ptr<const Initializer> initializer)
-    : dim_(dim),
-      log2_shards_(log2_shards),
-      layout_(dim, 0, 0),
+    : dim_(options.dim),
+      log2_shards_(options.log2_shards),
+      reserve_(options.reserve),
+      eviction_(options.eviction.any()
+                    ? std::make_unique<Eviction>(std::move(options.eviction),
+                                                 int64_t{1} << log2_shards_)
+                    : nullptr),
+      layout_(dim_, 0, 0, with_recency()),
       arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
       initializer_(std::move(initializer)),
-      shard_locks_(new SharedSpinLock[1 << log2_shards]) {
-  const int num_shards = 1 << log2_shards;
+      shard_locks_(new SharedSpinLock[1 << log2_shards_]) {
+  const int num_shards = 1 << log2_shards_;
   views_.resize(num_shards);
   for (int s = 0; s < num_shards; ++s) {
     shards_.push_back(
         std::make_unique<Shard>(static_cast<double>(s) / num_shards, layout_,
                                 arena_.get(), &shard_locks_[s]));
+    shards_[s]->Reserve(reserve_ >> log2_shards_);
+    views_[s] = shards_[s]->view();
   }
+  AttachEviction();
 }
 
 int64_t EmbeddingTable::SizeLocked() const {
@@ -288,10 +303,11 @@ Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
   }
   // Each shard keeps its old rows until it has the new ones, so a shard that
   // finds no memory leaves a table of two layouts: convert all or none.
-  TableContent content(dim_, log2_shards_, rule, initial_slots,
+  TableContent content(dim_, log2_shards_, rule, initial_slots, with_recency(),
                        shard_locks_.get());
   *rows_reset = 0;
   for (size_t s = 0; s < shards_.size(); ++s) {
+    content.shards[s]->Reserve(reserve_ >> log2_shards_);
     content.shards[s]->CopyRows(
         *shards_[s], dim_, [&](float* record) { content.InitSlots(record); });
     if (layout_.slot_width() > 0) {
@@ -308,9 +324,12 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
+    const EvictionMoment moment =
+        eviction_ == nullptr ? EvictionMoment() : eviction_->Now(step);
     return ForEachShare<NoScratch>(
         keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
+          ShareEviction eviction(shard, share);
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
             const int64_t i = share.positions[p];
@@ -324,15 +343,16 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             }
             std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
             shard->rows().meta(row)->version = static_cast<uint32_t>(step);
+            eviction.Touch(row);
             shard->MarkChanged(row);
           }
+          eviction.End(moment);
         });
   });
 }
 
-Status EmbeddingTable::Import(const TableShape& shape,
-                              const ConstRowColumns& rows, bool replace,
-                              Executor* executor) {
+Status CheckImport(const TableShape& shape, const ConstRowColumns& rows,
+                   int dim, const RuleInfo** rule_of_shape) {
   const int64_t n = shape.size;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   const RuleInfo* rule = nullptr;
@@ -347,11 +367,11 @@ Status EmbeddingTable::Import(const TableShape& shape,
       rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
   const int scalar_slots =
       rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size());
-  const int width = dim_ * vector_slots + scalar_slots;
+  const int width = dim * vector_slots + scalar_slots;
   if (shape.slot_width != width) {
     return InvalidArgument("slots are ", shape.slot_width,
                            " values a row; rule \"", shape.rule, "\" at dim ",
-                           dim_, " has ", width);
+                           dim, " has ", width);
   }
   if (static_cast<int>(shape.initial_slots.size()) !=
       vector_slots + scalar_slots) {
@@ -371,6 +391,18 @@ Status EmbeddingTable::Import(const TableShape& shape,
                              "; it must be in [0, 4294967294]");
     }
   }
+  *rule_of_shape = rule;
+  return Status();
+}
+
+Status EmbeddingTable::Import(const TableShape& shape,
+                              const ConstRowColumns& rows, bool replace,
+                              Executor* executor) {
+  const int64_t n = shape.size;
+  const RuleInfo* rule;
+  TFE_RETURN_IF_ERROR(CheckImport(shape, rows, dim_, &rule));
+  const int vector_slots =
+      rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
   return CatchOutOfMemory(*this, [&] {
     if (replace) return ReplaceRows(rule, shape, rows, executor);
     {
@@ -393,10 +425,15 @@ Status EmbeddingTable::Import(const TableShape& shape,
     // the rows then keep their vectors and get that rule's initial slots.
     ReaderLock lock(&layout_lock_);
     const bool same_rule = rule == rule_;
+    const EvictionMoment moment = eviction_ == nullptr
+                                      ? EvictionMoment()
+                                      : eviction_->Now(Eviction::kLastStep);
     return ForEachShare<NoScratch>(
         rows.keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
-          ImportShare(rows, share, same_rule, shard);
+          ShareEviction eviction(shard, share);
+          ImportShare(rows, share, same_rule, shard, &eviction);
+          eviction.End(moment);
         });
   });
 }
@@ -408,7 +445,7 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   std::vector<float> initial_slots = shape.initial_slots;
   initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
   TableContent content(dim_, log2_shards_, rule, initial_slots.data(),
-                       shard_locks_.get());
+                       with_recency(), shard_locks_.get());
   const BatchPartition partition =
       PartitionByShard(rows.keys, shape.size, log2_shards_, executor);
   const auto num_shards = static_cast<int64_t>(content.shards.size());
@@ -419,7 +456,8 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
         for (int64_t s = from; s < to; ++s) {
           try {
             ImportShare(rows, partition.share(static_cast<int>(s)),
-                        /*with_slots=*/true, content.shards[s].get());
+                        /*with_slots=*/true, content.shards[s].get(),
+                        /*eviction=*/nullptr);
           } catch (const std::bad_alloc&) {
             out_of_memory.store(true, std::memory_order_relaxed);
           }
@@ -428,12 +466,13 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   if (out_of_memory.load()) throw std::bad_alloc();
   WriterLock lock(&layout_lock_);
   SwapContent(&content);
+  if (eviction_ != nullptr) eviction_->ForgetSteps();
   return Status();
 }
 
 void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
                                  const BatchShare& share, bool with_slots,
-                                 Shard* shard) const {
+                                 Shard* shard, ShareEviction* eviction) const {
   const int width = shard->rows().layout().slot_width();
   for (int64_t p = 0; p < share.count; ++p) {
     const int64_t key = share.keys[p];
@@ -453,6 +492,7 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     }
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
                                        static_cast<uint32_t>(rows.version[i])};
+    if (eviction != nullptr) eviction->Touch(row);
     shard->MarkChanged(row);
   }
 }
@@ -491,6 +531,7 @@ void EmbeddingTable::ClearLocked() {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();
   }
+  AttachEviction();
 }
 
 void EmbeddingTable::Clear() {

@@ -62,9 +62,11 @@
 
 #include "cc/core/batch.h"
 #include "cc/core/change_log.h"
+#include "cc/core/eviction.h"
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
+#include "cc/core/row_chunk.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
 #include "cc/core/stats.h"
@@ -83,6 +85,10 @@ struct TableOptions {
   // Many more shards than threads, so that they rarely meet, and each small
   // enough that its growth is not felt.
   int log2_shards = 7;
+  // A bound may make the shards fewer.
+  EvictionOptions eviction;
+  // Rows for which there is room from the start.
+  int64_t reserve = 0;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -112,19 +118,6 @@ struct TableShape {
   // What slots of a new row start with: one value for each vector slot, then
   // one for each scalar slot.
   std::vector<float> initial_slots;
-};
-
-// Rows, column by column.
-struct RowChunk {
-  TableShape shape;
-  std::vector<int64_t> keys;
-  std::vector<float> values;
-  std::vector<float> slots;
-  std::vector<int64_t> frequency;
-  std::vector<int64_t> version;
-
-  void Add(int64_t key, const float* record, const RowLayout& layout,
-           const RowMeta& meta);
 };
 
 // The cursor after the last chunk.
@@ -201,6 +194,8 @@ struct PooledRequest {
   float* out = nullptr;
   float* rows = nullptr;  // the vectors of all keys too, unless null
 };
+
+class ShareEviction;
 
 class EmbeddingTable {
  public:
@@ -284,17 +279,27 @@ class EmbeddingTable {
                         PreparedRestore* prepared) const;
   Status CommitRestore(PreparedRestore* prepared);
 
+  // Asks all rules of eviction of all rows. step: the present, or
+  // Eviction::kLastStep for that of the last batch.
+  Status Evict(int64_t step, int64_t* evicted, Executor* executor);
+  // Those that run at a save; it then begins.
+  Status EvictForSave(Executor* executor);
+  // What was collected of evicted rows, by shard, oldest first; it is then
+  // empty. dropped: how many did not fit since it was asked before.
+  Status TakeEvicted(RowChunk* rows, int64_t* dropped);
+
   Status Remove(const int64_t* keys, int64_t n, int64_t* removed,
                 Executor* executor);
   void Clear();
 
-  // Deltas. A consumer, by a name of its own, keeps copies up to date: it starts
-  // a delta, saves what changed (checkpoint_writer.h), and, once that is safe,
-  // finishes it; one that it does not finish is included in its next. since: what
-  // to hand the writer; 0 where all rows are needed, because it is the first, or
-  // because content changed as a whole (Clear, Restore, another rule), or too
-  // many keys were removed. While there are consumers each row costs 4 bytes more
-  // and each key that was removed since the base of the slowest about 16.
+  // Deltas. A consumer, by a name of its own, keeps copies up to date: it
+  // starts a delta, saves what changed (checkpoint_writer.h), and, once that is
+  // safe, finishes it; one that it does not finish is included in its next.
+  // since: what to hand the writer; 0 where all rows are needed, because it is
+  // the first, or because content changed as a whole (Clear, Restore, another
+  // rule), or too many keys were removed. While there are consumers each row
+  // costs 4 bytes more and each key that was removed since the base of the
+  // slowest about 16.
   Status StartDelta(const std::string& consumer, uint32_t* since);
   Status FinishDelta(const std::string& consumer);
   // Of the delta that was started last.
@@ -302,9 +307,9 @@ class EmbeddingTable {
   void ForgetConsumer(const std::string& consumer);
 
   // Removes and sets the rows of a delta, which must hold slots of the table's
-  // rule. Rows change one by one, each whole, beside lookups and updates. Applied
-  // twice it changes nothing more. Prepare checks all of it and changes nothing;
-  // where Apply fails, for memory, some rows are set: apply it again.
+  // rule. Rows change one by one, each whole, beside lookups and updates.
+  // Applied twice it changes nothing more. Prepare checks all of it and changes
+  // nothing; where Apply fails, for memory, some rows are set: apply it again.
   Status PrepareDelta(CheckpointParts parts, const RestoreOptions& options,
                       Executor* executor, PreparedDelta* prepared) const;
   Status ApplyDelta(const PreparedDelta& prepared, Executor* executor,
@@ -313,7 +318,7 @@ class EmbeddingTable {
  private:
   friend class CheckpointWriter;
 
-  EmbeddingTable(int dim, int log2_shards,
+  EmbeddingTable(TableOptions options,
                  std::shared_ptr<const Initializer> initializer);
 
   // Calls body(shard, share, scratch) for every shard that has keys, with the
@@ -333,7 +338,8 @@ class EmbeddingTable {
   void DescribeTo(CheckpointFooter* footer) const;
   // Import's share of one shard; with_slots: else initial ones.
   void ImportShare(const ConstRowColumns& rows, const BatchShare& share,
-                   bool with_slots, Shard* shard) const;
+                   bool with_slots, Shard* shard,
+                   ShareEviction* eviction) const;
   Status ReplaceRows(const RuleInfo* rule, const TableShape& shape,
                      const ConstRowColumns& rows, Executor* executor);
   class ShardRun;
@@ -350,11 +356,18 @@ class EmbeddingTable {
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;
 
+  bool with_recency() const {
+    return eviction_ != nullptr && eviction_->keeps_recency();
+  }
+  Status Sweep(EvictWhen when, const EvictionMoment& moment, int64_t* evicted,
+               Executor* executor);
+
   // The methods below need layout_lock_ as stated.
+  void AttachEviction();  // writer
   // Throws std::bad_alloc, with nothing changed.
-  void SwapContent(TableContent* content);          // writer
+  void SwapContent(TableContent* content);  // writer
   void StartLogs(const std::vector<std::unique_ptr<Shard>>& shards,
-                 uint32_t mark);  // writer
+                 uint32_t mark);                    // writer
   void KeepOtherRows(TableContent* content) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
@@ -369,6 +382,8 @@ class EmbeddingTable {
 
   const int dim_;
   const int log2_shards_;
+  const int64_t reserve_;
+  const std::unique_ptr<Eviction> eviction_;  // null if nothing is evicted
 
   mutable SharedSpinLock layout_lock_;
   // Held by batches that change rows as readers, by Export as the writer.

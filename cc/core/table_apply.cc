@@ -42,7 +42,7 @@ namespace {
 // The distinct keys of a share, in order of first occurrence, each with its
 // summed gradient and count. One serves many shares, so that they share its
 // memory.
-class DistinctKeys {
+class DistinctKeys final : public TouchedKeys {
  public:
   // Throws std::bad_alloc.
   void Collect(const BatchShare& share, const float* gradients,
@@ -52,6 +52,7 @@ class DistinctKeys {
     while (num_slots < static_cast<uint64_t>(share.count) * 2) num_slots *= 2;
     std::fill_n(slots_.get(), num_slots, kNone);
     const uint64_t mask = num_slots - 1;
+    mask_ = mask;
     int64_t n = 0;
     uint32_t num_sums = 0;
     const IsaKernels& kernels = ActiveKernels();
@@ -93,6 +94,14 @@ class DistinctKeys {
     size_ = n;
   }
 
+  bool Contains(uint64_t hash, int64_t key) const override {
+    uint64_t slot = hash & mask_;
+    while (slots_[slot] != kNone && keys_[slots_[slot]] != key) {
+      slot = (slot + 1) & mask_;
+    }
+    return slots_[slot] != kNone;
+  }
+
   int64_t size() const { return size_; }
   const int64_t* keys() const { return keys_.get(); }
   const uint64_t* hashes() const { return hashes_.get(); }
@@ -115,6 +124,7 @@ class DistinctKeys {
 
   int64_t capacity_ = 0;
   int64_t size_ = 0;
+  uint64_t mask_ = 0;
   std::unique_ptr<int64_t[]> keys_;
   std::unique_ptr<uint64_t[]> hashes_;
   std::unique_ptr<const float*[]> gradients_;
@@ -242,6 +252,10 @@ class EmbeddingTable::ShareUpdate {
       meta->version = update_.step;
       shard_->MarkChanged(rows[i]);
     }
+    if (!table_.layout_.has_recency()) return;
+    for (int i = 0; i < n; ++i) {
+      *store.recency(rows[i]) = shard_->eviction()->recency();
+    }
   }
 
   const EmbeddingTable& table_;
@@ -277,12 +291,22 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
         if (rule_ == rule.info) {
           const Update update{rule, gradients, counts,
                               static_cast<uint32_t>(step)};
+          const EvictionMoment moment =
+              eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
           return ForEachShare<DistinctKeys>(
               keys, n, executor,
               [&](Shard* shard, const BatchShare& share,
                   DistinctKeys* distinct) {
                 distinct->Collect(share, gradients, counts, dim_);
+                ShardEviction* const eviction = shard->eviction();
+                if (eviction != nullptr) {
+                  eviction->BeginShare(shard, distinct->size());
+                }
                 ShareUpdate(*this, update, shard, *distinct).Run();
+                if (eviction != nullptr) {
+                  eviction->EndShare(moment, shard, distinct->size(),
+                                     *distinct);
+                }
               });
         }
       }

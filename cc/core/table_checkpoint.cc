@@ -18,11 +18,13 @@
 namespace tf_embedding {
 
 TableContent::TableContent(int dim, int log2_shards, const RuleInfo* rule_info,
-                           const float* initial_slots, SharedSpinLock* locks)
+                           const float* initial_slots, bool with_recency,
+                           SharedSpinLock* locks)
     : rule(rule_info),
       layout(dim,
              rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size()),
-             rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size())),
+             rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size()),
+             with_recency),
       arena(std::make_unique<SlabArena>(layout.slab_bytes())) {
   std::copy_n(initial_slots, layout.vector_slots, initial_vector_slots);
   std::copy_n(initial_slots + layout.vector_slots, layout.scalar_slots,
@@ -58,6 +60,7 @@ void EmbeddingTable::SwapContent(TableContent* content) {
     shards_[s]->counters() = content->shards[s]->counters();
     views_[s] = shards_[s]->view();
   }
+  AttachEviction();
 }
 
 int64_t EmbeddingTable::SaveBytes(uint32_t since) const {
@@ -280,7 +283,8 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
     }
     initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
     prepared->content = std::make_unique<TableContent>(
-        dim_, log2_shards_, rule, initial_slots.data(), shard_locks_.get());
+        dim_, log2_shards_, rule, initial_slots.data(), with_recency(),
+        shard_locks_.get());
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.
@@ -323,6 +327,7 @@ Status EmbeddingTable::CommitRestore(PreparedRestore* prepared) {
     if (prepared->keep_other_rows) KeepOtherRows(prepared->content.get());
     SwapContent(prepared->content.get());
     initializer_ = prepared->initializer;
+    if (eviction_ != nullptr) eviction_->ForgetSteps();
     return Status();
   });
 }

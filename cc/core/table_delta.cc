@@ -191,7 +191,8 @@ Status EmbeddingTable::PrepareDelta(CheckpointParts parts,
     TFE_RETURN_IF_ERROR(CheckParts(footers, options));
     if (footers[0].dim != dim_) {
       return InvalidArgument("the delta has dim ", footers[0].dim,
-                             ", the variable ", dim_, "; restore its base and "
+                             ", the variable ", dim_,
+                             "; restore its base and "
                              "it into a variable of its dim");
     }
     const CheckpointFooter* chosen;
@@ -265,6 +266,7 @@ class EmbeddingTable::ShardRun {
   void Leave() {
     if (number_ < 0) return;
     table_->views_[number_] = shard()->view();
+    if (shard()->eviction() != nullptr) shard()->eviction()->ContentChanged();
     shard()->lock()->unlock();
     number_ = -1;
   }

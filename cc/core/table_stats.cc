@@ -137,6 +137,9 @@ TableStats EmbeddingTable::stats() const {
     stats.sampled_keys += probes.keys;
     stats.sampled_probes += probes.total;
     stats.max_probe = std::max(stats.max_probe, probes.max);
+    if (shard->eviction() != nullptr) {
+      stats.eviction_bytes += shard->eviction()->bytes();
+    }
     const ShardCounters& counters = shard->counters();
     stats.counters.inserted += counters.inserted;
     stats.counters.admitted += counters.admitted;

@@ -32,6 +32,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -87,10 +88,13 @@ class SaveBlocksOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    DeviceExecutor executor(context);
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->EvictForSave(&executor)));
     uint32_t since = 0;
     if (!consumer_.empty()) {
-      OP_REQUIRES_OK(context, ToTensorFlow(table->table()->DeltaSince(
-                                  consumer_, &since)));
+      OP_REQUIRES_OK(
+          context, ToTensorFlow(table->table()->DeltaSince(consumer_, &since)));
       OP_REQUIRES(context, since > 0,
                   absl::InvalidArgumentError(absl::StrCat(
                       "consumer is \"", consumer_,
@@ -141,10 +145,13 @@ class LoadBlocksOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {3}, &report));
     DeviceExecutor executor(context);
     RestoreReport total;
-    OP_REQUIRES_OK(context, ToTensorFlow(
-                                delta_ ? Apply(tables, parts, &executor, &total)
-                                       : Restore(tables, &parts, &executor,
-                                                 &total)));
+    OP_REQUIRES_OK(
+        context,
+        ToTensorFlow(delta_ ? Apply(tables, parts, &executor, &total)
+                            : Restore(tables, &parts, &executor, &total)));
+    for (const TableRef& table : tables) {
+      OP_REQUIRES_OK(context, table->Publish(context));
+    }
     if (total.rows_reset > 0) {
       LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "
                    << total.rows
@@ -390,6 +397,21 @@ class BlocksFromBytesOp : public OpKernel {
   }
 };
 
+class Crc32cOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckVector(context->input(0), "data"));
+    OP_REQUIRES_OK(context, CheckScalar(context->input(1), "before"));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
+    const auto data = context->input(0).vec<uint8_t>();
+    out->scalar<uint32_t>()() =
+        ExtendCrc32c(context->input(1).scalar<uint32_t>()(),
+                     reinterpret_cast<const char*>(data.data()), data.size());
+  }
+};
+
 #define TFE_REGISTER(name, kernel) \
   REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
@@ -400,8 +422,22 @@ TFE_REGISTER("VerifyCheckpoint", VerifyCheckpointOp);
 TFE_REGISTER("BlocksChecksum", BlocksChecksumOp);
 TFE_REGISTER("BlockBytes", BlockBytesOp);
 TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
+TFE_REGISTER("Crc32c", Crc32cOp);
 
 #undef TFE_REGISTER
+
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>SaveBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("blocks"),
+                        SaveBlocksOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LoadBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handles")
+                            .HostMemory("blocks")
+                            .HostMemory("report"),
+                        LoadBlocksOp);
 
 }  // namespace
 }  // namespace tf_embedding

@@ -14,6 +14,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -43,6 +44,37 @@ std::vector<float> ToVector(const Tensor& tensor) {
   return std::vector<float>(flat.data(), flat.data() + flat.size());
 }
 
+absl::Status GetEviction(OpKernelConstruction* context,
+                         EvictionOptions* options) {
+  TF_RETURN_IF_ERROR(
+      context->GetAttr("steps_to_live", &options->steps_to_live));
+  float seconds, decay;
+  TF_RETURN_IF_ERROR(context->GetAttr("seconds_to_live", &seconds));
+  TF_RETURN_IF_ERROR(context->GetAttr("l2_threshold", &options->l2_threshold));
+  TF_RETURN_IF_ERROR(
+      context->GetAttr("min_frequency", &options->min_frequency));
+  TF_RETURN_IF_ERROR(context->GetAttr("frequency_decay", &decay));
+  TF_RETURN_IF_ERROR(context->GetAttr("every_steps", &options->every_steps));
+  options->seconds = seconds;
+  options->decay = decay;
+  const std::pair<const char*, EvictWhen*> whens[] = {
+      {"steps_when", &options->steps_when},
+      {"seconds_when", &options->seconds_when},
+      {"l2_when", &options->l2_when},
+      {"frequency_when", &options->frequency_when}};
+  std::string name;
+  for (const auto& [attribute, when] : whens) {
+    TF_RETURN_IF_ERROR(context->GetAttr(attribute, &name));
+    TF_RETURN_IF_ERROR(ToTensorFlow(ParseEvictWhen(name, when)));
+  }
+  TF_RETURN_IF_ERROR(context->GetAttr("max_keys", &options->max_keys));
+  TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &options->max_bytes));
+  TF_RETURN_IF_ERROR(context->GetAttr("evict_order", &name));
+  TF_RETURN_IF_ERROR(ToTensorFlow(ParseEvictOrder(name, &options->order)));
+  TF_RETURN_IF_ERROR(context->GetAttr("collect_evicted", &options->collect));
+  return ToTensorFlow(options->Check());
+}
+
 // The handle of a new anonymous table owns it: dropping the last copy frees the
 // table. Under any other shared_name the table lives in the resource manager,
 // which graphs and loaded SavedModels need, until it is destroyed there.
@@ -60,6 +92,9 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("matrix", &spec.matrix));
     OP_REQUIRES_OK(context, context->GetAttr("log2_shards", &log2_shards));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("init_capacity", &options_.reserve));
+    OP_REQUIRES_OK(context, GetEviction(context, &options_.eviction));
     OP_REQUIRES(context, dim <= kMaxDim,
                 absl::InvalidArgumentError(absl::StrCat(
                     "dim is ", dim, "; it must be in [1, ", kMaxDim, "]")));
@@ -360,6 +395,7 @@ class ImportOp : public OpKernel {
                                 shape, rows, /*replace=*/true, &executor)));
     table->table()->set_initializer(std::move(initializer));
     table->set_initialized();
+    OP_REQUIRES_OK(context, table->Publish(context));
   }
 
  private:
@@ -387,10 +423,14 @@ class ImportOp : public OpKernel {
   }
 };
 
-#define TFE_REGISTER(name, kernel) \
-  REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+// Without a scope that says otherwise a variable is made on the CPU.
+TFE_REGISTER_CPU_TWIN(
+    Name("TfEmbedding>VariableHandle").Device(DEVICE_CPU).Priority(1),
+    VariableHandleOp);
 
-TFE_REGISTER("VariableHandle", VariableHandleOp);
+#define TFE_REGISTER(name, kernel) \
+  TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+
 TFE_REGISTER("Size", SizeOp);
 TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
@@ -398,10 +438,44 @@ TFE_REGISTER("Remove", RemoveOp);
 TFE_REGISTER("Clear", ClearOp);
 TFE_REGISTER("IsInitialized", IsInitializedOp);
 TFE_REGISTER("Find", FindOp);
-TFE_REGISTER("Export", ExportOp);
-TFE_REGISTER("Import", ImportOp);
 
 #undef TFE_REGISTER
+
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Export").Device(DEVICE_CPU),
+                        ExportOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Import").Device(DEVICE_CPU),
+                        ImportOp);
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Export")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version")
+                            .HostMemory("rule")
+                            .HostMemory("initial_slots")
+                            .HostMemory("initializer")
+                            .HostMemory("init_args")
+                            .HostMemory("seed")
+                            .HostMemory("matrix"),
+                        ExportOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Import")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version")
+                            .HostMemory("rule")
+                            .HostMemory("initial_slots")
+                            .HostMemory("initializer")
+                            .HostMemory("init_args")
+                            .HostMemory("seed")
+                            .HostMemory("matrix"),
+                        ImportOp);
 
 }  // namespace
 }  // namespace tf_embedding

@@ -130,5 +130,21 @@ REGISTER_OP("TfEmbedding>BlocksFromBytes")
     })
     .Doc("The inverse of BlockBytes, for all elements at once.");
 
+REGISTER_OP("TfEmbedding>Crc32c")
+    .Input("data: uint8")
+    .Input("before: uint32")
+    .Output("crc: uint32")
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 1));
+      TF_RETURN_IF_ERROR(CheckRank(c, 1, 0));
+      c->set_output(0, c->Scalar());
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+CRC-32C, the checksum of blocks and of TensorFlow's files.
+
+before: that of the bytes before these; 0 where there are none.
+)");
+
 }  // namespace
 }  // namespace tf_embedding

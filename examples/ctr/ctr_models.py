@@ -19,6 +19,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 from ctr_blocks import Block, Reader
+from ctr_weights import tower_kernel
 
 import tf_embedding as te
 
@@ -172,9 +173,17 @@ class HashedTables(Tables):
         return 4 * shape[0] * shape[1] * (len(self._tables) + slots)
 
 
-def mlp(units: Sequence[int], name: str, last: Optional[str] = "relu"):
+def mlp(units: Sequence[int], name: str, seed: int, last: Optional[str] = "relu"):
+    """Dense layers; the seed and the name decide the initial kernels."""
+
+    def kernel_of(layer: int) -> Callable:
+        return lambda shape, dtype=None: tf.constant(tower_kernel(shape, seed, name, layer), dtype)
+
     layers: List[keras.layers.Layer] = [
-        keras.layers.Dense(u, "relu" if i + 1 < len(units) else last) for i, u in enumerate(units)
+        keras.layers.Dense(
+            u, "relu" if i + 1 < len(units) else last, kernel_initializer=kernel_of(i)
+        )
+        for i, u in enumerate(units)
     ]
     return keras.Sequential(layers, name=name)
 
@@ -198,7 +207,7 @@ class ClickModel(keras.Model):
 class LrFtrl(ClickModel):
     """Logistic regression: one weight per key, and per number."""
 
-    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int]):
+    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int], seed: int):
         super().__init__(num_dense, name="lr_ftrl")
         self.wide = tables("wide", 1, "zeros")
         self.bias = keras.layers.Dense(1, kernel_initializer="zeros", name="bias")
@@ -211,11 +220,11 @@ class LrFtrl(ClickModel):
 class WideDeep(ClickModel):
     """A wide part that memorises by FTRL, a deep part that generalises."""
 
-    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int]):
+    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int], seed: int):
         super().__init__(num_dense, name="wide_deep")
         self.wide = tables("wide", 1, "zeros", ftrl=True)
         self.deep = tables("deep", dim, "uniform")
-        self.tower = mlp([*hidden, 1], "tower", None)
+        self.tower = mlp([*hidden, 1], "tower", seed, None)
 
     def logit(self, inputs, dense):
         return tf.add_n(self.wide(inputs)) + self.tower(
@@ -226,11 +235,11 @@ class WideDeep(ClickModel):
 class DeepFM(ClickModel):
     """First order + products of all pairs of vectors + a deep part on the same vectors."""
 
-    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int]):
+    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int], seed: int):
         super().__init__(num_dense, name="deepfm")
         self.first = tables("first", 1, "zeros")
         self.second = tables("second", dim, "uniform")
-        self.tower = mlp([*hidden, 1], "tower", None)
+        self.tower = mlp([*hidden, 1], "tower", seed, None)
 
     def logit(self, inputs, dense):
         vectors = self.second(inputs)
@@ -244,11 +253,11 @@ class DeepFM(ClickModel):
 class Dlrm(ClickModel):
     """A bottom tower for numbers, inner products of all pairs, a top tower."""
 
-    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int]):
+    def __init__(self, tables, num_dense: int, dim: int, hidden: Sequence[int], seed: int):
         super().__init__(num_dense, name="dlrm")
         self.tables = tables("tables", dim, "uniform")
-        self.bottom = mlp([*hidden[:1], dim], "bottom") if num_dense else None
-        self.top = mlp([*hidden, 1], "top", None)
+        self.bottom = mlp([*hidden[:1], dim], "bottom", seed) if num_dense else None
+        self.top = mlp([*hidden, 1], "top", seed, None)
 
     def logit(self, inputs, dense):
         vectors = self.tables(inputs)
@@ -320,7 +329,7 @@ def make_model(
     }
     if model not in classes:
         raise ValueError(f"--model={model}: must be one of {MODELS}.")
-    made = classes[model](tables, features.num_dense, dim, hidden)
+    made = classes[model](tables, features.num_dense, dim, hidden, seed)
     made.compile(
         optimizer=make_optimizer(optimizer, learning_rate, dynamic=hash_buckets is None),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, reduction="sum"),

@@ -34,11 +34,12 @@ if importlib.util.find_spec("tf_keras") is not None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-# The readers of the data, and the exact AUC.
+# The readers of the data, the exact AUC and the initial weights.
 sys.path.insert(0, os.path.join(_HERE, "..", "ctr"))
 
 import ctr_metrics  # noqa: E402
 import ctr_readers  # noqa: E402
+import ctr_weights  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
@@ -137,6 +138,45 @@ class Data:
         return wide, deep
 
 
+def initial_tower(deep: List[Any], hidden: List[int], seed: int, directory: str) -> Any:
+    """Settings that begin the tower with the weights of ctr_weights.
+
+    So a seed means the same start here and in the Keras example. A canned estimator
+    takes initial values from a checkpoint; this writes a small one. Going on from a
+    checkpoint of the model's own, an estimator leaves these aside.
+
+    Args:
+      deep: the deep columns, in the order of the features.
+      hidden: units of the hidden layers.
+      seed: of the run.
+      directory: where to write the checkpoint.
+
+    Returns:
+      What the estimator is to warm-start from.
+    """
+    widths = [
+        column.dimension if hasattr(column, "dimension") else column.shape[0] for column in deep
+    ]
+    units = [sum(widths), *hidden, 1]
+    kernels = [
+        ctr_weights.tower_kernel(shape, seed, "tower", layer)
+        for layer, shape in enumerate(zip(units, units[1:]))
+    ]
+    # Feature columns join their vectors by name, not as they are listed.
+    blocks = np.split(kernels[0], np.cumsum(widths)[:-1])
+    by_name = sorted(range(len(deep)), key=lambda i: deep[i].name)
+    kernels[0] = np.concatenate([blocks[i] for i in by_name])
+    layers = [*(f"hiddenlayer_{i}" for i in range(len(hidden))), "logits"]
+    prefix = os.path.join(directory, "initial_tower")
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=[f"dnn/{layer}/kernel" for layer in layers],
+        shape_and_slices=[""] * len(layers),
+        tensors=kernels,
+    )
+    return te.estimator.WarmStartSettings(prefix, vars_to_warm_start="dnn/.*/kernel")
+
+
 def parquet_input_fn(data: Data, training: bool, size: int) -> Callable[[], tf.data.Dataset]:
     """Reads the file again each time; nothing is kept."""
 
@@ -219,14 +259,16 @@ def main(argv: List[str]) -> None:
     data = Data(FLAGS.data, FLAGS.rows, FLAGS.test_fraction, FLAGS.seed, FLAGS.features)
     wide, deep = data.columns(FLAGS.dim)
     train_fn, test_fn = make_input_fns(data, deep)
+    hidden = [int(units) for units in FLAGS.hidden]
     estimator = te.estimator.v1.DNNLinearCombinedClassifier(
         model_dir=os.path.join(FLAGS.out, "model"),
         linear_feature_columns=wide,
         linear_optimizer=lambda: te.train.FtrlOptimizer(FLAGS.wide_rate),
         dnn_feature_columns=deep,
-        dnn_hidden_units=[int(units) for units in FLAGS.hidden],
+        dnn_hidden_units=hidden,
         dnn_optimizer=lambda: te.train.AdagradOptimizer(FLAGS.deep_rate),
         config=te.estimator.RunConfig(tf_random_seed=FLAGS.seed),
+        warm_start_from=initial_tower(deep, hidden, FLAGS.seed, FLAGS.out),
     )
     estimator.train(train_fn)
     metrics = estimator.evaluate(test_fn)

@@ -1,7 +1,7 @@
 # Copyright 2026 The tf_embedding Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Layers and optimizers for Keras 2: tf.keras of TensorFlow 2.15, tf_keras."""
+"""Layers, optimizers and callbacks for Keras 2: tf.keras of TensorFlow 2.15, tf_keras."""
 
-from tf_embedding.keras2 import layers, optimizers
+from tf_embedding.keras2 import callbacks, layers, optimizers
 
-__all__ = ["layers", "optimizers"]
+__all__ = ["callbacks", "layers", "optimizers"]

@@ -1,6 +1,6 @@
 # Copyright 2026 The tf_embedding Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The Keras 3 face: what `te.layers` and `te.optimizers` are under Keras 3.
+"""The Keras 3 face: what `te.layers`, `te.optimizers` and `te.callbacks` are.
 
 A layer shows its rows to Keras as one `keras.Variable` (variable.py). From
 there two roads lead to the fused update of the rows:
@@ -28,6 +28,6 @@ if keras.backend.backend() != "tensorflow":
         "Set KERAS_BACKEND=tensorflow before Keras is imported."
     )
 
-from tf_embedding.keras3 import layers, optimizers
+from tf_embedding.keras3 import callbacks, layers, optimizers
 
-__all__ = ["layers", "optimizers"]
+__all__ = ["callbacks", "layers", "optimizers"]
