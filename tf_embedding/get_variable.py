@@ -9,12 +9,13 @@ an `EmbeddingVariable` where it would make a dense one.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, Callable, Optional, Sequence
 
 import tensorflow as tf
 
-from tf_embedding import config, options
+from tf_embedding import config, eviction, options
 from tf_embedding.variable import EmbeddingVariable
 
 # What partitioners are told of an open vocabulary: more rows than shards.
@@ -69,7 +70,7 @@ def get_embedding_variable(
       use_resource: True or None: an embedding variable is a resource.
       custom_getter: called as that of `get_variable`.
       constraint: must be None, in the scope too.
-      steps_to_live: must be None; see `GlobalStepEvict`.
+      steps_to_live: short for an evict_option of `GlobalStepEvict(steps_to_live)`.
       init_data_source: must be None.
       ev_option: more options.
 
@@ -100,9 +101,13 @@ def get_embedding_variable(
     if use_resource not in (None, True):
         raise ValueError(f"use_resource is {use_resource!r}; an embedding variable is a resource")
     if steps_to_live is not None:
-        raise NotImplementedError(
-            f"steps_to_live is {steps_to_live!r}; embedding variable {name!r} cannot evict rows by "
-            "their age yet. Leave it out"
+        if ev_option.evict_option is not None:
+            raise ValueError(
+                f"steps_to_live is {steps_to_live!r} and ev_option has evict_option="
+                f"{ev_option.evict_option!r}; give a GlobalStepEvict there instead"
+            )
+        ev_option = dataclasses.replace(
+            ev_option, evict_option=eviction.GlobalStepEvict(steps_to_live)
         )
     options.refuse_what_is_missing(ev_option, name)
     make = functools.partial(_get, dim=dim, of_rows=initializer, ev_option=ev_option)

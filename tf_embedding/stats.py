@@ -8,11 +8,11 @@ Functions of the handles of a variable's tables, for the methods of
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import tensorflow as tf
-from tensorflow.python.framework import ops as tf_ops
 
+from tf_embedding import parts
 from tf_embedding._library import ops
 
 RANKINGS = ("frequency", "version", "norm")
@@ -99,14 +99,6 @@ class Histogram(NamedTuple):
     counts: tf.Tensor
 
 
-def _each(handles: Sequence[tf.Tensor], ask: Callable[[tf.Tensor], Any]) -> list[Any]:
-    answers = []
-    for handle in handles:
-        with tf_ops.colocate_with(handle, ignore_existing=True):
-            answers.append(ask(handle))
-    return answers
-
-
 def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tensors[0] if len(tensors) == 1 else tf.add_n(tensors)
 
@@ -117,7 +109,7 @@ def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
 
 def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
     """The stats of a variable with these tables."""
-    each = _each(handles, lambda handle: ops.tf_embedding_stats(handle=handle))
+    each = parts.beside_each(handles, lambda handle: ops.tf_embedding_stats(handle=handle))
     total = tf.unstack(_sum(each), num=19)
     counts, memory = total[:8], total[8:14]
     index, rows, _, candidates, eviction, fixed = memory
@@ -141,7 +133,9 @@ def top_keys(handles: Sequence[tf.Tensor], n: Any, by: str) -> TopKeys:
     if by not in RANKINGS:
         raise ValueError(f"by is {by!r}; use frequency, version or norm")
     n = tf.cast(n, tf.int64)
-    each = _each(handles, lambda handle: ops.tf_embedding_top_keys(handle=handle, n=n, by=by))
+    each = parts.beside_each(
+        handles, lambda handle: ops.tf_embedding_top_keys(handle=handle, n=n, by=by)
+    )
     if len(each) == 1:
         return TopKeys(*each[0])
     keys, values = (tf.concat(column, axis=0) for column in zip(*each))
@@ -158,7 +152,7 @@ def histogram(handles: Sequence[tf.Tensor], measure: str, step: Any) -> Histogra
     if measure not in MEASURES:
         raise ValueError(f"measure is {measure!r}; use frequency, version, age or norm")
     step = tf.cast(step, tf.int64)
-    each = _each(
+    each = parts.beside_each(
         handles,
         lambda handle: ops.tf_embedding_histogram(handle=handle, step=step, measure=measure),
     )

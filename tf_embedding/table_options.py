@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from tf_embedding import options
+from tf_embedding import eviction, options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class TableOptions:
       counter_bits: of a Bloom filter.
       no_permission: what a key without a row reads in every column; empty for its
         initial row.
+      init_capacity: rows for which there is room from the start.
+      eviction: attributes that `tf_embedding.eviction` makes.
     """
 
     filter: str = ""
@@ -32,10 +35,14 @@ class TableOptions:
     max_element_size: int = 1
     counter_bits: int = 64
     no_permission: tuple[float, ...] = ()
+    init_capacity: int = 0
+    eviction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
         """By name, as the op takes them."""
-        return {**dataclasses.asdict(self), "no_permission": list(self.no_permission)}
+        of_op = {**dataclasses.asdict(self), "no_permission": list(self.no_permission)}
+        of_eviction = of_op.pop("eviction")
+        return {**of_op, **of_eviction}
 
 
 def resolve(option: options.EmbeddingVariableOption, num_parts: int) -> TableOptions:
@@ -63,4 +70,10 @@ def resolve(option: options.EmbeddingVariableOption, num_parts: int) -> TableOpt
     init_option = option.init_option
     if init_option is not None and init_option.default_value_no_permission is not None:
         admission["no_permission"] = (float(init_option.default_value_no_permission),)
-    return TableOptions(**admission)
+    return TableOptions(
+        **admission,
+        init_capacity=-(-option.init_capacity // num_parts),
+        eviction=eviction.attributes(
+            eviction.as_tuple(option.evict_option), option.collect_evicted, num_parts
+        ),
+    )

@@ -57,6 +57,22 @@ class Rows(NamedTuple):
     version: tf.Tensor
 
 
+class EvictedRows(NamedTuple):
+    """Rows that eviction took.
+
+    Attributes:
+      keys, values, slots, frequency, version: as of `Rows`.
+      dropped: int64 scalar, rows taken before these that did not fit.
+    """
+
+    keys: tf.Tensor
+    values: tf.Tensor
+    slots: tf.Tensor
+    frequency: tf.Tensor
+    version: tf.Tensor
+    dropped: tf.Tensor
+
+
 def _chain_of_graphs() -> Any:
     graph = tf_ops.get_default_graph()
     while graph is not None:
@@ -478,6 +494,50 @@ class EmbeddingVariable(
             shares, lambda share: ops.tf_embedding_remove(handle=share.handle, keys=share.keys)
         )
         return removed[0] if len(removed) == 1 else tf.add_n(removed)
+
+    def evict(self, step: Any = None) -> tf.Tensor:
+        """Asks all rules of its `evict_option` of all rows; see `tf_embedding.eviction`.
+
+        Args:
+          step: the present, from which rows have their age; None for the step of the
+            last update.
+
+        Returns:
+          An int64 scalar: how many rows went.
+
+        Raises:
+          tf.errors.InvalidArgumentError: step is below 0, or 2^32 - 1 and more.
+
+        >>> option = options.EmbeddingVariableOption(evict_option=options.GlobalStepEvict(10))
+        >>> ev = EmbeddingVariable(dim=2, name="ages", ev_option=option)
+        >>> ev.upsert([1], [[0.0, 0.0]], step=5)
+        >>> int(ev.evict(step=15)), int(ev.evict(step=16))
+        (0, 1)
+        """
+        if step is None:
+            present = tf.constant(-1, tf.int64)
+        else:
+            present = tf.cast(step, tf.int64)
+            # Not the -1 that means the last update.
+            present = tf.where(present < 0, present - 1, present)
+        evicted = parts.beside_each(
+            self._handles(), lambda handle: ops.tf_embedding_evict(handle=handle, step=present)
+        )
+        return evicted[0] if len(evicted) == 1 else tf.add_n(evicted)
+
+    def take_evicted(self) -> EvictedRows:
+        """The evicted rows that were kept, by part and shard, oldest first; none are then.
+
+        How many are kept is `collect_evicted` of the `EmbeddingVariableOption`.
+        """
+        taken = parts.beside_each(
+            self._handles(),
+            lambda handle: ops.tf_embedding_take_evicted(handle=handle, dim=self._dim),
+        )
+        *columns, dropped = zip(*taken)
+        return EvictedRows._make(
+            [*(tf.concat(column, axis=0) for column in columns), tf.add_n(dropped)]
+        )
 
     def clear(self) -> Optional[tf.Operation]:
         """Removes all rows."""

@@ -348,8 +348,9 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    const EvictionMoment moment =
-        eviction_ == nullptr ? EvictionMoment() : eviction_->Now(step);
+    const EvictionMoment moment = eviction_ == nullptr
+                                      ? EvictionMoment()
+                                      : eviction_->Now(Eviction::kLastStep);
     return ForEachShare<NoScratch>(
         keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
@@ -458,10 +459,10 @@ Status EmbeddingTable::Import(const TableShape& shape,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
           ShareEviction eviction(shard, share);
           ImportShare(rows, share, same_rule, shard, &eviction);
-          eviction.End(moment);
           for (int64_t p = 0; p < share.count; ++p) {
             ForgetCandidate(MixKey(share.keys[p]), share.keys[p]);
           }
+          eviction.End(moment);
         });
   });
 }
@@ -494,8 +495,8 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   if (out_of_memory.load()) throw std::bad_alloc();
   WriterLock lock(&layout_lock_);
   SwapContent(&content);
-  if (admission_ != nullptr) admission_->Clear();
   if (eviction_ != nullptr) eviction_->ForgetSteps();
+  if (admission_ != nullptr) admission_->Clear();
   return Status();
 }
 
@@ -562,8 +563,8 @@ void EmbeddingTable::ClearLocked() {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();
   }
-  if (admission_ != nullptr) admission_->Clear();
   AttachEviction();
+  if (admission_ != nullptr) admission_->Clear();
 }
 
 void EmbeddingTable::Clear() {

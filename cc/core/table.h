@@ -89,11 +89,11 @@ struct TableOptions {
   // Many more shards than threads, so that they rarely meet, and each small
   // enough that its growth is not felt.
   int log2_shards = 7;
-  AdmissionSpec admission;
   // A bound may make the shards fewer.
   EvictionOptions eviction;
   // Rows for which there is room from the start.
   int64_t reserve = 0;
+  AdmissionSpec admission;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -265,7 +265,7 @@ class EmbeddingTable {
 
   // What Apply does to a table of another rule before it updates rows: slots
   // start anew. For a part that has no key in a batch of the variable.
-  Status AdoptRule(const BoundRule& rule, int64_t* rows_reset);
+  Status AdoptRule(const BoundRule& rule, int64_t step, int64_t* rows_reset);
 
   // Sets vectors. New rows get initial slots and frequency 0; others keep
   // theirs. Of equal keys the last wins.

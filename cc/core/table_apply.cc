@@ -397,8 +397,11 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
   });
 }
 
-Status EmbeddingTable::AdoptRule(const BoundRule& rule, int64_t* rows_reset) {
+Status EmbeddingTable::AdoptRule(const BoundRule& rule, int64_t step,
+                                 int64_t* rows_reset) {
   *rows_reset = 0;
+  TFE_RETURN_IF_ERROR(CheckStep(step));
+  if (eviction_ != nullptr) eviction_->Begin(step);
   return CatchOutOfMemory(*this, [&] {
     WriterLock lock(&layout_lock_);
     if (rule_ == rule.info) return Status();

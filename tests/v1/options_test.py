@@ -19,6 +19,12 @@ VALID: list[Any] = [
     te.InitializerOption(),
     te.GlobalStepEvict(steps_to_live=3),
     te.L2WeightEvict(l2_weight_threshold=0.5),
+    te.TimeEvict(seconds=60),
+    te.FrequencyEvict(min_frequency=2, decay=0.5, when="save"),
+    te.CapacityEvict(max_bytes=1 << 30, order="lfu"),
+    te.EmbeddingVariableOption(
+        evict_option=[te.GlobalStepEvict(3), te.CapacityEvict(10)], collect_evicted=5
+    ),
     te.CounterFilter(filter_freq=3),
     te.CBFFilter(3, max_element_size=10, false_positive_probability=0.01),
     te.ProbabilisticFilter(probability=0.1),
@@ -124,8 +130,6 @@ def test_lists_of_sizes_are_kept_as_tuples() -> None:
 @pytest.mark.parametrize(
     ("field", "option"),
     [
-        ("evict_option", te.GlobalStepEvict(steps_to_live=3)),
-        ("evict_option", te.L2WeightEvict(l2_weight_threshold=0.5)),
         ("storage_option", te.StorageOption(te.StorageType.HBM)),
         ("storage_option", te.StorageOption(te.StorageType.DRAM_SSDHASH, storage_path="rows")),
         ("ckpt", te.CheckpointOption(ckpt_to_load_from="model")),

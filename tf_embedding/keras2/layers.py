@@ -276,7 +276,7 @@ class Embedding(_OneTableLayer):
             the layer's mask shows to later layers. It has a row all the same.
           seed: Seed of initial rows; None draws one.
           ev_option: More options of the rows, a `te.EmbeddingVariableOption`:
-            which ids earn one.
+            which ids earn one, which rows go.
           **kwargs: name, dtype, trainable as in any layer.
 
         Raises:
@@ -357,7 +357,7 @@ class EmbeddingBag(_OneTableLayer):
           optimizer: As in `Embedding`.
           seed: Seed of initial rows; None draws one.
           ev_option: More options of the rows, a `te.EmbeddingVariableOption`:
-            which ids earn one.
+            which ids earn one, which rows go.
           **kwargs: name, dtype, trainable as in any layer.
 
         Raises:

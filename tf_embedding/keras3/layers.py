@@ -257,7 +257,7 @@ class Embedding(_OneTableLayer):
         output leaves out. The id has its row all the same. Defaults to False.
       seed: of the initial rows; None draws one. Defaults to None.
       ev_option: more options of the rows, see `te.EmbeddingVariableOption`: which ids
-        earn one. Defaults to None.
+        earn one, which rows go. Defaults to None.
       **kwargs: `name`, `dtype`, `trainable` as of any Keras layer.
 
     Input: ids, dense of any shape, or ragged.
@@ -335,7 +335,7 @@ class EmbeddingBag(_OneTableLayer):
       optimizer: for these rows; None for the compiled one. Defaults to None.
       seed: of the initial rows; None draws one. Defaults to None.
       ev_option: more options of the rows, see `te.EmbeddingVariableOption`: which ids
-        earn one. Defaults to None.
+        earn one, which rows go. Defaults to None.
       **kwargs: `name`, `dtype`, `trainable` as of any Keras layer.
 
     Input: ids, dense [batch, n] or [batch] (bags of one), sparse [batch, n] or ragged
