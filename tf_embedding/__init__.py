@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 from tf_embedding import (
     checkpoint,
     config,
+    eviction,
     hashing,
     initializers,
     inputs,
@@ -44,6 +45,13 @@ from tf_embedding import (
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.eviction import (
+    CapacityEvict,
+    FrequencyEvict,
+    GlobalStepEvict,
+    L2WeightEvict,
+    TimeEvict,
+)
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.monitoring import report
 from tf_embedding.options import (
@@ -52,14 +60,13 @@ from tf_embedding.options import (
     CheckpointOption,
     CounterFilter,
     EmbeddingVariableOption,
-    GlobalStepEvict,
     InitializerOption,
-    L2WeightEvict,
+    ProbabilisticFilter,
     StorageOption,
     StorageType,
 )
 from tf_embedding.stats import Histogram, TableStats, TopKeys
-from tf_embedding.variable import EmbeddingVariable, Rows
+from tf_embedding.variable import EmbeddingVariable, EvictedRows, Rows
 
 if TYPE_CHECKING:
     from tf_embedding import estimator as estimator
@@ -71,25 +78,31 @@ if TYPE_CHECKING:
 __all__ = [
     "CBFFilter",
     "CacheStrategy",
+    "CapacityEvict",
     "CheckpointOption",
     "CounterFilter",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
+    "EvictedRows",
     "FeatureConfig",
+    "FrequencyEvict",
     "GlobalStepEvict",
     "Histogram",
     "InitializerOption",
     "L2WeightEvict",
+    "ProbabilisticFilter",
     "Rows",
     "StorageOption",
     "StorageType",
     "TableConfig",
     "TableStats",
+    "TimeEvict",
     "TopKeys",
     "callbacks",
     "checkpoint",
     "config",
     "estimator",
+    "eviction",
     "feature_column",
     "get_embedding_variable",
     "hashing",

@@ -116,9 +116,7 @@ class ChangeLog {
   void Prune(uint32_t before);
 
  private:
-  uint32_t now() const {
-    return clock_->epoch.load(std::memory_order_relaxed);
-  }
+  uint32_t now() const { return clock_->epoch.load(std::memory_order_relaxed); }
 
   ChangeClock* const clock_;
   std::vector<uint32_t> marks_;  // by row number

@@ -15,9 +15,9 @@
 // frequency and version of one moment; rows of different blocks are of
 // different moments. Rows lie in row order, which reads memory front to back.
 //
-// Deltas. Given an epoch (change_log.h), a writer makes of a shard only the rows
-// that changed since, and beside them the keys that were removed since. Blocks
-// are then as many as these need: a small delta has one.
+// Deltas. Given an epoch (change_log.h), a writer makes of a shard only the
+// rows that changed since, and beside them the keys that were removed since.
+// Blocks are then as many as these need: a small delta has one.
 //
 // Thread safety: any thread may call Encode; calls wait for each other. Asked
 // for in another order, or twice, elements are made again, as of then.
@@ -40,10 +40,10 @@ namespace tf_embedding {
 class CheckpointWriter {
  public:
   // The number of blocks follows from the size now: a quarter of a mebibyte or
-  // less each. part, num_parts: which part of a variable the table is. since: as
-  // StartDelta says; 0 for all rows.
-  CheckpointWriter(const EmbeddingTable* table, int64_t part,
-                   int64_t num_parts, uint32_t since = 0);
+  // less each. part, num_parts: which part of a variable the table is. since:
+  // as StartDelta says; 0 for all rows.
+  CheckpointWriter(const EmbeddingTable* table, int64_t part, int64_t num_parts,
+                   uint32_t since = 0);
 
   int64_t num_elements() const { return num_blocks_ * num_kinds() + 1; }
 
@@ -53,6 +53,11 @@ class CheckpointWriter {
   int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
   // A group is what is copied at once: a shard, or the shards of one block.
   void EncodeGroup(int64_t group);
+  // Of the kind beside the rows.
+  int64_t OtherRecordBytes() const;
+  // What the filter has of one shard. builders: of a group's blocks.
+  void AddAdmission(int shard, int64_t first_block,
+                    std::vector<BlockBuilder>* builders) const;
   std::string MakeFooter() const;
 
   const EmbeddingTable* const table_;

@@ -17,8 +17,10 @@ constexpr int64_t kFirstRows = 4;
 
 }  // namespace
 
-RowLayout::RowLayout(int dim, int vector_slots, int scalar_slots)
+RowLayout::RowLayout(int dim, int vector_slots, int scalar_slots,
+                     bool with_recency)
     : dim(dim), vector_slots(vector_slots), scalar_slots(scalar_slots) {
+  if (with_recency) meta_stride += static_cast<int64_t>(sizeof(uint32_t));
   const int64_t bytes = static_cast<int64_t>(width()) * sizeof(float);
   // Wide records start on 16 bytes, so that vector loads rarely straddle a
   // line; for narrow ones the padding would cost more than it gives.
@@ -60,7 +62,7 @@ void RowStore::ResizeFirstSlab(int64_t capacity) {
     std::memcpy(fresh, slabs_[0], end_ * layout_.stride);
     std::memcpy(fresh + capacity * layout_.stride,
                 slabs_[0] + first_capacity_ * layout_.stride,
-                end_ * sizeof(RowMeta));
+                end_ * layout_.meta_stride);
     ReleaseSlab(0);
     slabs_[0] = fresh;
   }

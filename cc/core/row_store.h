@@ -6,7 +6,9 @@
 // A row is one record of floats and one RowMeta:
 //
 //   record:  [ vector: dim | slot 0: dim | ... | slot s-1: dim | scalars ]
-//   meta:    { frequency: u32, version: u32 }
+//   meta:    { frequency: u32, version: u32 } and, where rows are evicted in
+//   the
+//            order of their use (eviction.h), { recency: u32 }
 //
 // Vector and slots lie together because the update reads and writes them
 // together. Frequency and version lie beside the records, not in them, so that
@@ -43,25 +45,28 @@ struct RowMeta {
   uint32_t version;    // the step of the last update
 };
 
+constexpr int64_t kMetaBytes = sizeof(RowMeta);
+
 // What a row looks like; the same in all shards of a table.
 struct RowLayout {
   RowLayout() = default;
-  RowLayout(int dim, int vector_slots, int scalar_slots);
+  RowLayout(int dim, int vector_slots, int scalar_slots,
+            bool with_recency = false);
 
   // Values in a record after the vector.
   int slot_width() const { return dim * vector_slots + scalar_slots; }
   int width() const { return dim + slot_width(); }
   int64_t rows_per_slab() const { return int64_t{1} << slab_shift; }
   // Of a record and its meta.
-  int64_t row_bytes() const {
-    return stride + static_cast<int64_t>(sizeof(RowMeta));
-  }
+  int64_t row_bytes() const { return stride + meta_stride; }
+  bool has_recency() const { return meta_stride > kMetaBytes; }
   int64_t slab_bytes() const { return rows_per_slab() * row_bytes(); }
 
   int dim = 1;
   int vector_slots = 0;
   int scalar_slots = 0;
-  int64_t stride = 4;  // bytes from one record to the next
+  int64_t stride = 4;                // bytes from one record to the next
+  int64_t meta_stride = kMetaBytes;  // bytes from one meta to the next
   int slab_shift = 0;
 };
 
@@ -109,9 +114,12 @@ class RowStore {
     const uint32_t slab = row >> layout_.slab_shift;
     const int64_t capacity =
         slab == 0 ? first_capacity_ : layout_.rows_per_slab();
-    return reinterpret_cast<RowMeta*>(slabs_[slab] +
-                                      capacity * layout_.stride) +
-           (row & mask());
+    return reinterpret_cast<RowMeta*>(slabs_[slab] + capacity * layout_.stride +
+                                      (row & mask()) * layout_.meta_stride);
+  }
+  // Only where the layout has it.
+  uint32_t* recency(uint32_t row) const {
+    return reinterpret_cast<uint32_t*>(meta(row) + 1);
   }
 
  private:

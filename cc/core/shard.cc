@@ -30,7 +30,7 @@ void Shard::Compact(const RowLayout& layout) {
     const uint32_t hole = holes.back();
     holes.pop_back();
     std::memcpy(rows_.record(hole), rows_.record(*row), layout.stride);
-    *rows_.meta(hole) = *rows_.meta(*row);
+    std::memcpy(rows_.meta(hole), rows_.meta(*row), layout.meta_stride);
     if (changes_ != nullptr) changes_->Moved(*row, hole);
     *row = hole;
   });

@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "cc/core/change_log.h"
 #include "cc/core/index.h"
@@ -34,6 +35,8 @@
 #include "cc/core/stats.h"
 
 namespace tf_embedding {
+
+class ShardEviction;
 
 class Shard {
  public:
@@ -54,6 +57,14 @@ class Shard {
   const ShardCounters& counters() const { return counters_; }
   ShardCounters& counters() { return counters_; }
 
+  // What evicts its rows; null if nothing does. births: where Insert notes the
+  // keys, null for nowhere. Both outlive the shard.
+  void Attach(ShardEviction* eviction, std::vector<int64_t>* births) {
+    eviction_ = eviction;
+    births_ = births;
+  }
+  ShardEviction* eviction() const { return eviction_; }
+
   // Null while there is no consumer of deltas.
   const ChangeLog* changes() const { return changes_.get(); }
   void set_changes(std::unique_ptr<ChangeLog> changes) {
@@ -70,6 +81,10 @@ class Shard {
   void Reserve(int64_t n) {
     index_.Reserve(n);
     rows_.Reserve(n);
+    if (births_ != nullptr &&
+        births_->capacity() - births_->size() < static_cast<size_t>(n)) {
+      births_->reserve(births_->size() * 2 + static_cast<size_t>(n));
+    }
     if (changes_ != nullptr) changes_->ReserveRows(rows_.end() + n);
   }
 
@@ -79,6 +94,8 @@ class Shard {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
     ++counters_.inserted;
+    if (births_ != nullptr) births_->push_back(key);
+    if (rows_.layout().has_recency()) *rows_.recency(row) = 0;
     if (changes_ != nullptr) changes_->Born(hash, key, row);
     return row;
   }
@@ -110,6 +127,8 @@ class Shard {
   ShardIndex index_;
   RowStore rows_;
   ShardCounters counters_;
+  ShardEviction* eviction_ = nullptr;
+  std::vector<int64_t>* births_ = nullptr;
   std::unique_ptr<ChangeLog> changes_;
 };
 

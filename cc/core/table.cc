@@ -60,33 +60,53 @@ Status EmbeddingTable::Create(TableOptions options,
     return InvalidArgument("log2_shards is ", options.log2_shards,
                            "; it must be in [0, ", kMaxLog2Shards, "]");
   }
+  TFE_RETURN_IF_ERROR(options.eviction.Check());
+  if (options.reserve < 0) {
+    return InvalidArgument("init_capacity is ", options.reserve,
+                           "; it must be 0 or more");
+  }
+  options.log2_shards =
+      options.eviction.ChooseLog2Shards(options.dim, options.log2_shards);
   try {
     std::shared_ptr<const Initializer> initializer;
     TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
                                             options.dim, &initializer));
-    table->reset(new EmbeddingTable(options.dim, options.log2_shards,
-                                    std::move(initializer)));
+    std::unique_ptr<Admission> admission;
+    TFE_RETURN_IF_ERROR(
+        Admission::Create(options.admission, options.log2_shards, &admission));
+    table->reset(new EmbeddingTable(std::move(options), std::move(initializer),
+                                    std::move(admission)));
   } catch (const std::bad_alloc&) {
     return OutOfMemory(options.dim, 0);
   }
   return Status();
 }
 
-EmbeddingTable::EmbeddingTable(int dim, int log2_shards,
-                               std::shared_ptr<const Initializer> initializer)
-    : dim_(dim),
-      log2_shards_(log2_shards),
-      layout_(dim, 0, 0),
+EmbeddingTable::EmbeddingTable(TableOptions options,
+                               std::shared_ptr<const Initializer> initializer,
+                               std::unique_ptr<Admission> admission)
+    : dim_(options.dim),
+      log2_shards_(options.log2_shards),
+      reserve_(options.reserve),
+      eviction_(options.eviction.any()
+                    ? std::make_unique<Eviction>(std::move(options.eviction),
+                                                 int64_t{1} << log2_shards_)
+                    : nullptr),
+      layout_(dim_, 0, 0, with_recency()),
       arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
       initializer_(std::move(initializer)),
-      shard_locks_(new SharedSpinLock[1 << log2_shards]) {
-  const int num_shards = 1 << log2_shards;
+      admission_(std::move(admission)),
+      shard_locks_(new SharedSpinLock[1 << log2_shards_]) {
+  const int num_shards = 1 << log2_shards_;
   views_.resize(num_shards);
   for (int s = 0; s < num_shards; ++s) {
     shards_.push_back(
         std::make_unique<Shard>(static_cast<double>(s) / num_shards, layout_,
                                 arena_.get(), &shard_locks_[s]));
+    shards_[s]->Reserve(reserve_ >> log2_shards_);
+    views_[s] = shards_[s]->view();
   }
+  AttachEviction();
 }
 
 int64_t EmbeddingTable::SizeLocked() const {
@@ -111,6 +131,11 @@ std::string EmbeddingTable::rule() const {
 std::shared_ptr<const Initializer> EmbeddingTable::initializer() const {
   ReaderLock lock(&layout_lock_);
   return initializer_;
+}
+
+AdmissionKind EmbeddingTable::admission_kind() const {
+  ReaderLock lock(&layout_lock_);
+  return admission_ == nullptr ? AdmissionKind::kAll : admission_->spec().kind;
 }
 
 void EmbeddingTable::set_initializer(
@@ -144,6 +169,14 @@ void EmbeddingTable::InitSlots(float* record) const {
   std::copy_n(initial_scalar_slots_, layout_.scalar_slots, slot);
 }
 
+void EmbeddingTable::FillAbsent(int64_t key, float* out) const {
+  if (admission_ != nullptr && admission_->spec().no_permission) {
+    std::fill_n(out, dim_, *admission_->spec().no_permission);
+  } else {
+    initializer_->Fill(key, out);
+  }
+}
+
 void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
                                  float* out) const {
   int64_t missing[kLookupChunk];
@@ -164,7 +197,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
   lookups_.hits.fetch_add(n - num_missing, std::memory_order_relaxed);
   for (int64_t m = 0; m < num_missing; ++m) {
     const int64_t i = missing[m];
-    initializer_->Fill(keys[i], out + i * dim_);
+    FillAbsent(keys[i], out + i * dim_);
   }
 }
 
@@ -209,7 +242,7 @@ Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
             if (found) {
               record = shard.rows().record(row);
             } else if (out.values != nullptr || out.slots != nullptr) {
-              initializer_->Fill(keys[i], absent);
+              FillAbsent(keys[i], absent);
               InitSlots(absent);
             }
             if (out.keys != nullptr) out.keys[i] = keys[i];
@@ -221,7 +254,13 @@ Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
               std::copy_n(record + dim_, width, out.slots + i * width);
             }
             if (out.frequency != nullptr) {
-              out.frequency[i] = found ? shard.rows().meta(row)->frequency : 0;
+              out.frequency[i] = 0;
+              if (found) {
+                out.frequency[i] = shard.rows().meta(row)->frequency;
+              } else if (admission_ != nullptr) {
+                out.frequency[i] =
+                    admission_->Count(ShardOf(hash), hash, keys[i]);
+              }
             }
             if (out.version != nullptr) {
               out.version[i] =
@@ -288,10 +327,11 @@ Status EmbeddingTable::ChangeRule(const RuleInfo* rule,
   }
   // Each shard keeps its old rows until it has the new ones, so a shard that
   // finds no memory leaves a table of two layouts: convert all or none.
-  TableContent content(dim_, log2_shards_, rule, initial_slots,
+  TableContent content(dim_, log2_shards_, rule, initial_slots, with_recency(),
                        shard_locks_.get());
   *rows_reset = 0;
   for (size_t s = 0; s < shards_.size(); ++s) {
+    content.shards[s]->Reserve(reserve_ >> log2_shards_);
     content.shards[s]->CopyRows(
         *shards_[s], dim_, [&](float* record) { content.InitSlots(record); });
     if (layout_.slot_width() > 0) {
@@ -308,9 +348,13 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
+    const EvictionMoment moment = eviction_ == nullptr
+                                      ? EvictionMoment()
+                                      : eviction_->Now(Eviction::kLastStep);
     return ForEachShare<NoScratch>(
         keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
+          ShareEviction eviction(shard, share);
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
             const int64_t i = share.positions[p];
@@ -319,13 +363,16 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             if (row == kNoRow) {
               shard->Reserve(1);
               row = shard->Insert(hash, key);
+              ForgetCandidate(hash, key);
               InitSlots(shard->rows().record(row));
               shard->rows().meta(row)->frequency = 0;
             }
             std::copy_n(values + i * dim_, dim_, shard->rows().record(row));
             shard->rows().meta(row)->version = static_cast<uint32_t>(step);
+            eviction.Touch(row);
             shard->MarkChanged(row);
           }
+          eviction.End(moment);
         });
   });
 }
@@ -393,10 +440,18 @@ Status EmbeddingTable::Import(const TableShape& shape,
     // the rows then keep their vectors and get that rule's initial slots.
     ReaderLock lock(&layout_lock_);
     const bool same_rule = rule == rule_;
+    const EvictionMoment moment = eviction_ == nullptr
+                                      ? EvictionMoment()
+                                      : eviction_->Now(Eviction::kLastStep);
     return ForEachShare<NoScratch>(
         rows.keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
-          ImportShare(rows, share, same_rule, shard);
+          ShareEviction eviction(shard, share);
+          ImportShare(rows, share, same_rule, shard, &eviction);
+          for (int64_t p = 0; p < share.count; ++p) {
+            ForgetCandidate(MixKey(share.keys[p]), share.keys[p]);
+          }
+          eviction.End(moment);
         });
   });
 }
@@ -408,7 +463,7 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   std::vector<float> initial_slots = shape.initial_slots;
   initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
   TableContent content(dim_, log2_shards_, rule, initial_slots.data(),
-                       shard_locks_.get());
+                       with_recency(), shard_locks_.get());
   const BatchPartition partition =
       PartitionByShard(rows.keys, shape.size, log2_shards_, executor);
   const auto num_shards = static_cast<int64_t>(content.shards.size());
@@ -419,7 +474,8 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
         for (int64_t s = from; s < to; ++s) {
           try {
             ImportShare(rows, partition.share(static_cast<int>(s)),
-                        /*with_slots=*/true, content.shards[s].get());
+                        /*with_slots=*/true, content.shards[s].get(),
+                        /*eviction=*/nullptr);
           } catch (const std::bad_alloc&) {
             out_of_memory.store(true, std::memory_order_relaxed);
           }
@@ -428,12 +484,14 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   if (out_of_memory.load()) throw std::bad_alloc();
   WriterLock lock(&layout_lock_);
   SwapContent(&content);
+  if (eviction_ != nullptr) eviction_->ForgetSteps();
+  if (admission_ != nullptr) admission_->Clear();
   return Status();
 }
 
 void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
                                  const BatchShare& share, bool with_slots,
-                                 Shard* shard) const {
+                                 Shard* shard, ShareEviction* eviction) const {
   const int width = shard->rows().layout().slot_width();
   for (int64_t p = 0; p < share.count; ++p) {
     const int64_t key = share.keys[p];
@@ -453,6 +511,7 @@ void EmbeddingTable::ImportShare(const ConstRowColumns& rows,
     }
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(rows.frequency[i]),
                                        static_cast<uint32_t>(rows.version[i])};
+    if (eviction != nullptr) eviction->Touch(row);
     shard->MarkChanged(row);
   }
 }
@@ -475,7 +534,9 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
           } tally{&total};
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
-            if (shard->Remove(MixKey(key), key)) ++tally.here;
+            const uint64_t hash = MixKey(key);
+            ForgetCandidate(hash, key);
+            if (shard->Remove(hash, key)) ++tally.here;
           }
           shard->counters().removed += tally.here;
           shard->Compact(layout_);
@@ -491,6 +552,8 @@ void EmbeddingTable::ClearLocked() {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();
   }
+  AttachEviction();
+  if (admission_ != nullptr) admission_->Clear();
 }
 
 void EmbeddingTable::Clear() {

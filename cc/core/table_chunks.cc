@@ -12,16 +12,6 @@
 
 namespace tf_embedding {
 
-void RowChunk::Add(int64_t key, const float* record, const RowLayout& layout,
-                   const RowMeta& meta) {
-  keys.push_back(key);
-  values.insert(values.end(), record, record + layout.dim);
-  slots.insert(slots.end(), record + layout.dim, record + layout.width());
-  frequency.push_back(meta.frequency);
-  version.push_back(meta.version);
-  ++shape.size;
-}
-
 Status EmbeddingTable::ExportChunk(int64_t cursor, int64_t max_rows,
                                    RowChunk* chunk, int64_t* next) const {
   const auto num_shards = static_cast<int64_t>(shards_.size());
@@ -37,17 +27,17 @@ Status EmbeddingTable::ExportChunk(int64_t cursor, int64_t max_rows,
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
     *chunk = RowChunk();
-    chunk->shape = ShapeLocked();
+    chunk->dim = dim_;
+    chunk->slot_width = layout_.slot_width();
     int64_t s = cursor >> 32;
     uint64_t hash = static_cast<uint64_t>(cursor) & 0xFFFFFFFFu;
-    while (s < num_shards && chunk->shape.size < max_rows) {
+    while (s < num_shards && chunk->size() < max_rows) {
       const Shard& shard = *shards_[s];
       ReaderLock shard_lock(shard.lock());
-      while (hash < ShardIndex::kHashEnd && chunk->shape.size < max_rows) {
+      while (hash < ShardIndex::kHashEnd && chunk->size() < max_rows) {
         uint64_t end = ShardIndex::kHashEnd;
         if (shard.index().size() > 0) {
-          const int64_t buckets =
-              (max_rows - chunk->shape.size) / kSlotsPerBucket;
+          const int64_t buckets = (max_rows - chunk->size()) / kSlotsPerBucket;
           end = shard.index().HashAfter(
               hash, static_cast<uint32_t>(std::clamp<int64_t>(
                         buckets, 1, shard.index().num_buckets())));
@@ -55,8 +45,7 @@ Status EmbeddingTable::ExportChunk(int64_t cursor, int64_t max_rows,
         shard.index().ForEachInRange(
             hash, end,
             [&](int64_t key, uint64_t /*hash*/, const uint32_t* row) {
-              chunk->Add(key, shard.rows().record(*row), layout_,
-                         *shard.rows().meta(*row));
+              chunk->Add(key, shard.rows(), *row);
             });
         hash = end;
       }

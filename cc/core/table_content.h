@@ -24,7 +24,8 @@ struct TableContent {
   // rule: null for none. initial_slots: of vector slots, then of scalar ones.
   // locks: those of the table's shards, which stay when content changes places.
   TableContent(int dim, int log2_shards, const RuleInfo* rule,
-               const float* initial_slots, SharedSpinLock* locks);
+               const float* initial_slots, bool with_recency,
+               SharedSpinLock* locks);
 
   // The slots of a new row.
   void InitSlots(float* record) const;

@@ -191,7 +191,8 @@ Status EmbeddingTable::PrepareDelta(CheckpointParts parts,
     TFE_RETURN_IF_ERROR(CheckParts(footers, options));
     if (footers[0].dim != dim_) {
       return InvalidArgument("the delta has dim ", footers[0].dim,
-                             ", the variable ", dim_, "; restore its base and "
+                             ", the variable ", dim_,
+                             "; restore its base and "
                              "it into a variable of its dim");
     }
     const CheckpointFooter* chosen;
@@ -265,6 +266,7 @@ class EmbeddingTable::ShardRun {
   void Leave() {
     if (number_ < 0) return;
     table_->views_[number_] = shard()->view();
+    if (shard()->eviction() != nullptr) shard()->eviction()->ContentChanged();
     shard()->lock()->unlock();
     number_ = -1;
   }
@@ -285,6 +287,7 @@ void EmbeddingTable::ApplyDeltaBlock(const ParsedBlock& block,
     const uint64_t hash = MixKey(key);
     if (PartOfHash(hash, options.num_parts) != options.part) continue;
     Shard* const shard = run.Enter(hash);
+    ForgetCandidate(hash, key);
     if (shard->Remove(hash, key)) shard->Compact(layout_);
     ++report->removed;
   }
@@ -302,6 +305,7 @@ void EmbeddingTable::ApplyDeltaBlock(const ParsedBlock& block,
     if (row == kNoRow) {
       shard->Reserve(1);
       row = shard->Insert(hash, key);
+      ForgetCandidate(hash, key);
     }
     view.CopyValues(0, layout_.width(), shard->rows().record(row));
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(view.frequency()),

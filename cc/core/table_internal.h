@@ -6,9 +6,11 @@
 #ifndef TF_EMBEDDING_CC_CORE_TABLE_INTERNAL_H_
 #define TF_EMBEDDING_CC_CORE_TABLE_INTERNAL_H_
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <new>
+#include <vector>
 
 #include "cc/core/table.h"
 
@@ -43,6 +45,38 @@ Status CatchOutOfMemory(const EmbeddingTable& table, const Body& body) {
     return OutOfMemory(table.dim(), table.size());
   }
 }
+
+// What rows that are set, not updated, mean to eviction. Of a share that keeps
+// within a bound it knows the keys; else it does nothing.
+class ShareEviction final : public TouchedKeys {
+ public:
+  // Throws std::bad_alloc.
+  ShareEviction(Shard* shard, const BatchShare& share)
+      : shard_(shard), eviction_(shard->eviction()), num_keys_(share.count) {
+    if (eviction_ == nullptr) return;
+    keys_.assign(share.keys, share.keys + share.count);
+    std::sort(keys_.begin(), keys_.end());
+    eviction_->BeginShare(shard, num_keys_);
+  }
+  void Touch(uint32_t row) const {
+    if (shard_->rows().layout().has_recency()) {
+      *shard_->rows().recency(row) = eviction_->recency();
+    }
+  }
+  void End(const EvictionMoment& moment) const {
+    if (eviction_ == nullptr) return;
+    eviction_->EndShare(moment, shard_, num_keys_, *this);
+  }
+  bool Contains(uint64_t /*hash*/, int64_t key) const override {
+    return std::binary_search(keys_.begin(), keys_.end(), key);
+  }
+
+ private:
+  Shard* const shard_;
+  ShardEviction* const eviction_;
+  const int64_t num_keys_;
+  std::vector<int64_t> keys_;
+};
 
 template <class Scratch, class Body>
 Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,

@@ -137,6 +137,9 @@ class SaveBlocksOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    DeviceExecutor executor(context);
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->EvictForSave(&executor)));
     const auto save =
         std::make_shared<Save>(std::move(table), part_, num_parts_);
     const int64_t n = save->writer()->num_elements();
@@ -195,6 +198,12 @@ class LoadBlocksOp : public OpKernel {
       total.rows += prepared[t].report.rows;
       total.rows_reset += prepared[t].report.rows_reset;
       total.rows_of_others += prepared[t].report.rows_of_others;
+      total.counts_dropped |= prepared[t].report.counts_dropped;
+    }
+    if (total.counts_dropped) {
+      LOG(WARNING) << "tf_embedding: the checkpoint has the counts of another "
+                      "filter, or of a Bloom filter in other parts: keys "
+                      "without a row are counted anew";
     }
     if (total.rows_reset > 0) {
       LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cc/core/table.h"
+#include "cc/core/row_chunk.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tf_embedding {
@@ -17,12 +17,12 @@ namespace tf_embedding {
 // Outputs first .. first + 4: keys, values, slots, frequency, version.
 inline absl::Status OutputRows(tensorflow::OpKernelContext* context, int first,
                                int64_t dim, const RowChunk& rows) {
-  const int64_t n = rows.shape.size;
+  const int64_t n = rows.size();
   tensorflow::Tensor *keys, *values, *slots, *frequency, *version;
   TF_RETURN_IF_ERROR(context->allocate_output(first, {n}, &keys));
   TF_RETURN_IF_ERROR(context->allocate_output(first + 1, {n, dim}, &values));
   TF_RETURN_IF_ERROR(
-      context->allocate_output(first + 2, {n, rows.shape.slot_width}, &slots));
+      context->allocate_output(first + 2, {n, rows.slot_width}, &slots));
   TF_RETURN_IF_ERROR(context->allocate_output(first + 3, {n}, &frequency));
   TF_RETURN_IF_ERROR(context->allocate_output(first + 4, {n}, &version));
   std::copy(rows.keys.begin(), rows.keys.end(), keys->vec<int64_t>().data());

@@ -43,7 +43,8 @@ class StatsOp : public OpKernel {
                               s.index_slots,
                               s.sampled_keys,
                               s.sampled_probes,
-                              s.max_probe};
+                              s.max_probe,
+                              s.candidates};
     Tensor* out;
     OP_REQUIRES_OK(context,
                    context->allocate_output(

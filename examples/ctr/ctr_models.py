@@ -75,6 +75,30 @@ class Features:
         return inputs
 
 
+def bounds(
+    filter_freq: int = 0, steps_to_live: Optional[int] = None, max_keys: Optional[int] = None
+) -> Optional[te.EmbeddingVariableOption]:
+    """What bounds the memory of a table; None where nothing does.
+
+    Args:
+      filter_freq: a key earns its row when it has been trained so many times; 0 and 1
+        for the first time.
+      steps_to_live: a row goes when it was not trained for so many steps.
+      max_keys: rows at most; those that were not trained for longest go. In the order
+        of versions, which checkpoints hold, so that an interrupted run goes on as it
+        would have.
+    """
+    evicts: List[te.eviction.EvictOption] = []
+    if steps_to_live is not None:
+        evicts.append(te.GlobalStepEvict(steps_to_live))
+    if max_keys is not None:
+        evicts.append(te.CapacityEvict(max_keys, order="version"))
+    filters = te.CounterFilter(filter_freq) if filter_freq > 1 else None
+    if filters is None and not evicts:
+        return None
+    return te.EmbeddingVariableOption(filter_option=filters, evict_option=evicts)
+
+
 class Tables(keras.layers.Layer):
     """One embedding table per feature: a list of vectors for a dict of keys."""
 

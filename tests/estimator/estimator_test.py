@@ -73,7 +73,10 @@ def model_fn(features, labels, mode, params):
     """A model_fn as one writes it oneself; its columns have a vocabulary if params say so."""
     is_open = params["is_open"]
     if is_open:
-        of_ids = te.feature_column.categorical_column_with_embedding("x", tf.int64)
+        option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(params["filter_freq"]))
+        of_ids = te.feature_column.categorical_column_with_embedding(
+            "x", tf.int64, ev_option=option
+        )
         of_words = te.feature_column.categorical_column_with_embedding("s")
     else:
         of_ids = fc.categorical_column_with_identity("x", 30)
@@ -97,10 +100,9 @@ def model_fn(features, labels, mode, params):
     return te.estimator.EstimatorSpec(mode, predictions, loss, train_op, metrics)
 
 
-def estimator_in(directory, is_open=True, rate=0.2, **kwargs):
-    return te.estimator.Estimator(
-        model_fn, str(directory), params={"is_open": is_open, "rate": rate}, **kwargs
-    )
+def estimator_in(directory, is_open=True, rate=0.2, filter_freq=0, **kwargs):
+    params = {"is_open": is_open, "rate": rate, "filter_freq": filter_freq}
+    return te.estimator.Estimator(model_fn, str(directory), params=params, **kwargs)
 
 
 def predict(estimator):
@@ -129,14 +131,22 @@ def test_a_model_fn_trains_as_with_a_vocabulary(tmp_path):
     assert auc > 0.75
 
 
-def test_training_goes_on_where_it_stopped(tmp_path):
-    whole = estimator_in(tmp_path / "whole")
-    whole.train(input_fn, steps=8)
+# Some ids come 28 times and more in all, and none so often in a half.
+@pytest.mark.parametrize("filter_freq", [0, 28])
+def test_training_goes_on_where_it_stopped(filter_freq, tmp_path):
+    counts = np.bincount(IDS.ravel())
+    assert filter_freq == 0 or counts.max() < filter_freq < 2 * counts.max()
+
+    def make(name):
+        return estimator_in(tmp_path / name, filter_freq=filter_freq)
+
+    make("whole").train(input_fn, steps=8)
     for _ in range(2):  # A new object each time, as in a new process.
-        estimator_in(tmp_path / "halves").train(lambda: input_fn(1), steps=4)
-    np.testing.assert_array_equal(
-        predict(estimator_in(tmp_path / "halves")), predict(estimator_in(tmp_path / "whole"))
-    )
+        make("halves").train(lambda: input_fn(1), steps=4)
+    np.testing.assert_array_equal(predict(make("halves")), predict(make("whole")))
+    if filter_freq:
+        estimator_in(tmp_path / "open").train(input_fn, steps=8)
+        assert (predict(make("whole")) != predict(estimator_in(tmp_path / "open"))).any()
 
 
 def test_train_and_evaluate(tmp_path):

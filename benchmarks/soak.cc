@@ -1,0 +1,217 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// A stream in which keys come and go, for a table with a bound and one without.
+//
+//   python benchmarks/native.py soak --max_keys=1e6 --operations=1e8 lru lfu
+//
+// Each batch has a share of keys that were never there (--fresh), the others
+// are drawn from the newest 0.9 max_keys. Both tables are given each batch, in
+// turn; the one without a bound grows with the stream, unless --bounded=1
+// leaves it out. A word is an order, or "steps": rows that were not updated for
+// as many steps as bring max_keys new keys go, swept in the background.
+//
+// Prints for each word: the rate of each table, from the batch on at which the
+// bound is reached; their ratio; the longest batch by the median one; and the
+// memory of the bounded table at that time and its largest after it, counted by
+// the table and resident in the process (with --bounded=1; else it holds both).
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cc/core/table.h"
+#include "tests/cc/executors.h"
+#include "tests/cc/random.h"
+
+namespace tf_embedding {
+namespace {
+
+struct Flags {
+  double max_keys = 1e6;
+  double operations = 1e8;
+  double batch = 65536;
+  double fresh = 0.1;
+  double dim = 16;
+  double threads = 2;
+  double bounded = 0;
+  std::vector<std::string> words;
+};
+
+[[noreturn]] void Die(const std::string& why) {
+  std::fprintf(stderr, "soak: %s\n", why.c_str());
+  std::exit(1);
+}
+
+void Check(const Status& status) {
+  if (!status.ok()) Die(status.message());
+}
+
+Flags Parse(int argc, char** argv) {
+  Flags flags;
+  const std::map<std::string, double*> reals = {
+      {"max_keys", &flags.max_keys}, {"operations", &flags.operations},
+      {"batch", &flags.batch},       {"fresh", &flags.fresh},
+      {"dim", &flags.dim},           {"threads", &flags.threads},
+      {"bounded", &flags.bounded}};
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const size_t equal = argument.find('=');
+    if (argument.rfind("--", 0) != 0 || equal == std::string::npos) {
+      flags.words.push_back(argument);
+      continue;
+    }
+    const auto it = reals.find(argument.substr(2, equal - 2));
+    if (it == reals.end()) Die("no flag " + argument);
+    *it->second = std::atof(argument.c_str() + equal + 1);
+  }
+  if (flags.words.empty()) flags.words = {"lru", "lfu", "version", "steps"};
+  return flags;
+}
+
+double Now() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+int64_t Resident() {
+  int64_t pages = 0;
+  if (std::FILE* const file = std::fopen("/proc/self/statm", "r")) {
+    long long size, resident;
+    if (std::fscanf(file, "%lld %lld", &size, &resident) == 2) {
+      pages = resident;
+    }
+    std::fclose(file);
+  }
+  return pages * 4096;
+}
+
+std::unique_ptr<EmbeddingTable> Make(const Flags& flags,
+                                     const EvictionOptions& eviction) {
+  TableOptions options;
+  options.dim = static_cast<int>(flags.dim);
+  options.initializer.kind = InitializerKind::kUniform;
+  options.initializer.a = -0.05f;
+  options.initializer.b = 0.05f;
+  options.eviction = eviction;
+  std::unique_ptr<EmbeddingTable> table;
+  Check(EmbeddingTable::Create(options, &table));
+  return table;
+}
+
+void Run(const Flags& flags, const std::string& word) {
+  const auto batch = static_cast<int64_t>(flags.batch);
+  const auto max_keys = static_cast<int64_t>(flags.max_keys);
+  const double fresh_keys = flags.fresh * flags.batch;
+  EvictionOptions eviction;
+  if (word == "steps") {
+    eviction.steps_to_live =
+        static_cast<int64_t>(flags.max_keys / fresh_keys) + 1;
+  } else {
+    eviction.max_keys = max_keys;
+    Check(ParseEvictOrder(word, &eviction.order));
+  }
+  std::unique_ptr<EmbeddingTable> tables[2] = {Make(flags, eviction), nullptr};
+  if (flags.bounded == 0) tables[1] = Make(flags, EvictionOptions());
+
+  testing::PoolExecutor threads(
+      std::max(1, static_cast<int>(flags.threads) - 1));
+  testing::Rng rng(7);
+  const std::vector<float> gradients =
+      rng.Units(static_cast<int64_t>(batch * flags.dim));
+  std::vector<int64_t> keys(batch);
+  std::vector<double> seconds[2];
+  const float hyper[] = {0.1f, 0, 0};
+  BoundRule rule;
+  Check(BindRule("adagrad", 0.01f, 0, hyper, 3, &rule));
+  int64_t born = 0;
+  int64_t settled_bytes = 0;
+  int64_t largest_bytes = 0;
+  int64_t settled_resident = 0;
+  int64_t largest_resident = 0;
+  const auto steps = static_cast<int64_t>(flags.operations / flags.batch);
+  for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t i = 0; i < batch; ++i) {
+      const bool fresh = born == 0 || static_cast<double>(rng.Below(1000)) <
+                                          flags.fresh * 1000;
+      const int64_t window = std::min(born, max_keys * 9 / 10);
+      const int64_t id = fresh ? born++ : born - 1 - rng.Below(window);
+      // Spread, so that no table gains by their order.
+      keys[i] = id * 0x9E3779B97F4A7C1;
+    }
+    const bool settled = born > max_keys * 5 / 4;
+    for (int t = 0; t < 2; ++t) {
+      if (tables[t] == nullptr) continue;
+      const double start = Now();
+      int64_t rows_reset;
+      Check(tables[t]->Apply(rule, keys.data(), gradients.data(), nullptr,
+                             batch, step, &threads, &rows_reset));
+      if (settled) seconds[t].push_back(Now() - start);
+    }
+    if (!settled) continue;
+    const TableStats stats = tables[0]->stats();
+    const int64_t bytes =
+        stats.index_bytes + stats.row_bytes + stats.eviction_bytes;
+    const int64_t resident = Resident();
+    if (settled_bytes == 0) {
+      settled_bytes = bytes;
+      settled_resident = resident;
+    }
+    largest_bytes = std::max(largest_bytes, bytes);
+    largest_resident = std::max(largest_resident, resident);
+  }
+  double rates[2] = {0, 0};
+  double longest[2] = {0, 0};
+  for (int t = 0; t < 2; ++t) {
+    if (seconds[t].empty()) continue;
+    std::sort(seconds[t].begin(), seconds[t].end());
+    const double median = seconds[t][seconds[t].size() / 2];
+    double sum = 0;
+    for (const double s : seconds[t]) sum += s;
+    rates[t] = static_cast<double>(seconds[t].size()) * flags.batch / sum / 1e6;
+    longest[t] = seconds[t].back() / median;
+  }
+  const TableStats stats = tables[0]->stats();
+  std::printf(
+      "%-8s rows %lld, evicted %lld; M rows/s %.2f (longest batch %.1fx)",
+      word.c_str(), static_cast<long long>(stats.size),
+      static_cast<long long>(stats.counters.evicted), rates[0], longest[0]);
+  if (tables[1] != nullptr) {
+    std::printf(", without a bound %.2f (%.1fx), ratio %.2f", rates[1],
+                longest[1], rates[0] / rates[1]);
+  }
+  std::printf("; MB %.1f, largest +%.1f %%, queues %.1f B a row",
+              static_cast<double>(settled_bytes) / 1e6,
+              100.0 * static_cast<double>(largest_bytes - settled_bytes) /
+                  static_cast<double>(settled_bytes),
+              static_cast<double>(stats.eviction_bytes) /
+                  static_cast<double>(stats.size));
+  if (tables[1] == nullptr) {
+    std::printf("; resident MB %.1f, largest +%.1f %%",
+                static_cast<double>(settled_resident) / 1e6,
+                100.0 *
+                    static_cast<double>(largest_resident - settled_resident) /
+                    static_cast<double>(settled_resident));
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
+}  // namespace tf_embedding
+
+int main(int argc, char** argv) {
+  const tf_embedding::Flags flags = tf_embedding::Parse(argc, argv);
+  std::printf(
+      "max_keys %.0f, operations %.0f, batch %.0f, fresh %.2f, dim %.0f, "
+      "threads %.0f\n",
+      flags.max_keys, flags.operations, flags.batch, flags.fresh, flags.dim,
+      flags.threads);
+  for (const std::string& word : flags.words) tf_embedding::Run(flags, word);
+}

@@ -1,0 +1,84 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// EvictionQueue: keys by priority, lowest first, and first in first out among
+// equals.
+//
+// A calendar queue: an ordered map from priority to a list of chunks of seven
+// keys, one cache line each, out of one pool. Pushing and dropping cost a write
+// to a chunk, and a search of the map where the priority is not the one pushed
+// last; reading the front is sequential. 9 bytes a key in long lists; a list of
+// one key costs about 140.
+//
+// It does not know rows: a key may be in it that has no row any more, and the
+// priority under which a key stands may be lower than its row's is by now.
+// Whoever takes keys from the front looks (eviction.h).
+//
+// Thread safety: none. Failure: std::bad_alloc with the queue unchanged.
+
+#ifndef TF_EMBEDDING_CC_CORE_EVICTION_QUEUE_H_
+#define TF_EMBEDDING_CC_CORE_EVICTION_QUEUE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "cc/core/platform.h"
+
+namespace tf_embedding {
+
+class EvictionQueue {
+ public:
+  EvictionQueue() = default;
+  EvictionQueue(const EvictionQueue&) = delete;
+  EvictionQueue& operator=(const EvictionQueue&) = delete;
+
+  bool empty() const { return size_ == 0; }
+  uint64_t size() const { return size_; }
+  int64_t bytes() const;
+
+  void Push(uint32_t priority, int64_t key);
+
+  // The lowest priority; the queue must not be empty.
+  uint32_t front() const { return lists_.begin()->first; }
+  // The first keys of that priority, max at most; returns how many.
+  int Peek(int64_t* keys, int max) const;
+  // Takes the first n of them away.
+  void Drop(int n);
+
+  void Clear();
+
+ private:
+  static constexpr int kKeysPerChunk = 7;
+  static constexpr uint32_t kChunksPerBlock = 64;
+  static constexpr uint32_t kNoChunk = 0xFFFFFFFFu;
+
+  struct alignas(kCacheLine) Chunk {
+    int64_t keys[kKeysPerChunk];
+    uint32_t next;
+    uint16_t begin, end;  // keys[begin .. end - 1] are in the list
+  };
+  static_assert(sizeof(Chunk) == kCacheLine, "one line a chunk");
+  struct List {
+    uint32_t head, tail;
+  };
+  using Lists = std::map<uint32_t, List>;
+
+  Chunk& chunk(uint32_t number) const {
+    return blocks_[number / kChunksPerBlock][number % kChunksPerBlock];
+  }
+  void ReserveChunk();
+  uint32_t TakeChunk();
+
+  std::vector<std::unique_ptr<Chunk[]>> blocks_;
+  uint32_t num_chunks_ = 0;  // that were ever taken
+  uint32_t free_ = kNoChunk;
+  Lists lists_;  // none is empty
+  Lists::iterator last_ = lists_.end();
+  uint64_t size_ = 0;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_EVICTION_QUEUE_H_
