@@ -84,9 +84,7 @@ def bounds(
       filter_freq: a key earns its row when it has been trained so many times; 0 and 1
         for the first time.
       steps_to_live: a row goes when it was not trained for so many steps.
-      max_keys: rows at most; those that were not trained for longest go. In the order
-        of versions, which checkpoints hold, so that an interrupted run goes on as it
-        would have.
+      max_keys: rows at most; those that were not trained for longest go.
     """
     evicts: List[te.eviction.EvictOption] = []
     if steps_to_live is not None:
