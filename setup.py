@@ -4,7 +4,8 @@
 
 Metadata is in pyproject.toml. Environment variables of the build: CXX,
 CXXFLAGS, MAX_JOBS (compilers at once), CUDA_PATH, TF_EMBEDDING_CUDA=0 (no GPU
-parts), TF_EMBEDDING_CUDA_ARCHS ("75;80;90").
+parts), TF_EMBEDDING_CUDA_ARCHS ("80;90"). TF_EMBEDDING_CUDA=host is for tests: the
+kernels for GPUs take the place of those for the CPU, and run on it.
 """
 
 import os
@@ -27,6 +28,7 @@ import find_tf  # noqa: E402
 BUILD_INFO = '''"""Written by the build: what _ops.so was compiled against."""
 
 TF_VERSION = "%s"
+CUDA = %s
 '''
 
 
@@ -60,18 +62,23 @@ class BuildOps(build_ext):
         # each time, and everything would be compiled again.
         folder = os.path.join(ROOT, "build", "ops-tf" + tensorflow["version"])
         with cxx.locked(folder):
-            built = self._build(compiler, tensorflow, folder)
+            built, cuda = self._build(compiler, tensorflow, folder)
             library, info = self._outputs()
             with open(built, "rb") as f:
                 _write(library, f.read())
-        _write(info, (BUILD_INFO % tensorflow["version"]).encode())
+        _write(info, (BUILD_INFO % (tensorflow["version"], cuda)).encode())
 
     def _build(self, compiler, tensorflow, folder):
         core = cxx.sources("cc/core/**/*.cc")
         face = cxx.sources("cc/ops/*.cc", "cc/kernels/*.cc")
-        device = cxx.sources("cc/cuda/*.cu")
-        gpu_face = [s for s in face if s.endswith("_gpu.cc")]
-        cuda = find_cuda.find() if device or gpu_face else None
+        cuda = find_cuda.find()
+        on_host = os.environ.get("TF_EMBEDDING_CUDA") == "host"
+        if cuda or on_host:
+            core += cxx.sources("cc/cuda/device_table.cc")
+        else:
+            face = [s for s in face if not s.endswith("_gpu.cc")]
+        if on_host:
+            core += cxx.sources("cc/cuda/launchers_host.cc")
 
         include = ["-I."]
         extra = shlex.split(os.environ.get("CXXFLAGS", ""))
@@ -79,15 +86,20 @@ class BuildOps(build_ext):
         # -isystem: TensorFlow's headers have hundreds of warnings of their own.
         tf_include = ["-isystem", tensorflow["include"]]
         tf_command = compiler + cxx.tf_flags(tensorflow) + include + tf_include + extra
+        suffix = ""
+        if on_host:
+            suffix = ".host"  # beside the others, which stay as they are
+            tf_command.append("-DTF_EMBEDDING_DEVICE_ON_HOST")
 
         def job(source, command):
-            return cxx.Job(source, os.path.join(folder, source + ".o"), command)
+            end = suffix if source.startswith("cc/kernels/") else ""
+            return cxx.Job(source, os.path.join(folder, source + end + ".o"), command)
 
         # The slow ones first, so that both cores end together.
-        jobs = [job(s, tf_command) for s in face if cuda or s not in gpu_face]
+        jobs = [job(s, tf_command) for s in face]
         jobs += [job(s, core_command) for s in core]
         if cuda:
-            jobs += [job(s, [cuda["nvcc"]] + cuda["flags"] + include) for s in device]
+            jobs = find_cuda.jobs(cuda) + jobs
         count = cxx.compile_all(jobs)
 
         # CUDA's runtime before TensorFlow: the GPU build of TensorFlow's library
@@ -101,14 +113,20 @@ class BuildOps(build_ext):
             "-Wl,--exclude-libs,ALL",
             "-Wl,--version-script=" + script,
         ]
-        library = os.path.join(folder, "_ops.so")
+        library = os.path.join(folder, "_ops%s.so" % suffix)
         cxx.link(library, compiler + ["-shared"], [j.object for j in jobs], options)
         print(
             "tf_embedding: TensorFlow %s, CUDA %s, compiled %d of %d files"
-            % (tensorflow["version"], cuda["nvcc"] if cuda else "off", count, len(jobs)),
+            % (tensorflow["version"], _describe(cuda, on_host), count, len(jobs)),
             flush=True,
         )
-        return library
+        return library, cuda is not None
+
+
+def _describe(cuda, on_host):
+    if cuda:
+        return cuda["nvcc"]
+    return "on the host, for tests" if on_host else "off"
 
 
 class BuildPython(build_py):

@@ -71,7 +71,7 @@ OK = [
     ),
     (
         "pooled_gradient",
-        "f[2,3];k[3];f[4];f[4,3]",
+        "f[2,3];k[3];f[4];f[4,3];k[4]",
         dict(N=1, combiners=["sum"], max_norms=[0.0]),
         "[?,3];[4]",
     ),
@@ -101,7 +101,7 @@ ERRORS = [
     ("lookup_pooled", "r[];k[4,1];k[3];f[4]", POOLED, "rank 1"),
     ("lookup_pooled", "r[];k[4];k[3,1];f[4]", POOLED, "rank 1"),
     ("lookup_pooled", "r[];k[4];k[3];f[4]", {**POOLED, "dims": [3, 3]}, "each of the N"),
-    ("pooled_gradient", "f[2];k[3];f[4];f[4,3]", dict(N=1, combiners=["sum"], max_norms=[0.0]),
+    ("pooled_gradient", "f[2];k[3];f[4];f[4,3];k[4]", dict(N=1, combiners=["sum"], max_norms=[0.0]),
      "rank 2"),
     ("row_splits", "k[4,1];k[]", {}, "rank 1"),
     ("row_splits", "k[4];k[1]", {}, "rank 0"),

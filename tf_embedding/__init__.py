@@ -15,11 +15,11 @@ state, that is born when the key is first trained:
 
 `tf_embedding.layers`, `tf_embedding.optimizers` and `tf_embedding.callbacks`,
 attributes that load when they are first used, hold the Keras face. They follow
-`tf.keras`: Keras 3 where
-that is Keras 3, else Keras 2; the packages `tf_embedding.keras3` and
-`tf_embedding.keras2` name one of them outright. `tf_embedding.feature_column` and
-`tf_embedding.estimator` load in the same way. Importing this package imports
-no Keras and changes nothing in TensorFlow but its list of known ops.
+`tf.keras`: Keras 3 where that is Keras 3, else Keras 2; the packages
+`tf_embedding.keras3` and `tf_embedding.keras2` name one of them outright.
+`tf_embedding.feature_column`, `tf_embedding.estimator` and `tf_embedding.io` load in
+the same way. Importing this package imports no Keras and changes nothing in
+TensorFlow but its list of known ops.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tf_embedding import (
     checkpoint,
     config,
     eviction,
+    export,
     hashing,
     initializers,
     inputs,
@@ -45,6 +46,7 @@ from tf_embedding import (
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
+from tf_embedding.delta import DeltaCheckpoint
 from tf_embedding.eviction import (
     CapacityEvict,
     FrequencyEvict,
@@ -71,6 +73,7 @@ from tf_embedding.variable import EmbeddingVariable, EvictedRows, Rows
 if TYPE_CHECKING:
     from tf_embedding import estimator as estimator
     from tf_embedding import feature_column as feature_column
+    from tf_embedding import io as io
     from tf_embedding.keras3 import callbacks as callbacks
     from tf_embedding.keras3 import layers as layers
     from tf_embedding.keras3 import optimizers as optimizers
@@ -81,6 +84,7 @@ __all__ = [
     "CapacityEvict",
     "CheckpointOption",
     "CounterFilter",
+    "DeltaCheckpoint",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
     "EvictedRows",
@@ -108,6 +112,7 @@ __all__ = [
     "hashing",
     "initializers",
     "inputs",
+    "io",
     "layers",
     "monitoring",
     "nn",
@@ -121,7 +126,7 @@ __all__ = [
 ]
 
 _KERAS_MODULES = ("callbacks", "layers", "optimizers")
-_LAZY_MODULES = ("estimator", "feature_column")
+_LAZY_MODULES = ("estimator", "feature_column", "io")
 
 
 def __getattr__(name: str) -> Any:

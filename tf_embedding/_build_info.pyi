@@ -4,3 +4,5 @@
 
 # The TensorFlow that _ops.so was compiled against, such as "2.21.0".
 TF_VERSION: str
+# Whether it has kernels for GPUs.
+CUDA: bool

@@ -52,6 +52,31 @@ _DEFAULTS = RestoreOptions()
 _options: contextvars.ContextVar[RestoreOptions] = contextvars.ContextVar("restore_options")
 
 
+# The consumer whose delta saves write, and whether loads apply one.
+_consumer: contextvars.ContextVar[str] = contextvars.ContextVar("consumer", default="")
+_applying: contextvars.ContextVar[bool] = contextvars.ContextVar("applying", default=False)
+
+
+@contextlib.contextmanager
+def saving_delta_of(consumer: str) -> Iterator[None]:
+    """A scope whose saves hold what changed since the base of that consumer."""
+    token = _consumer.set(consumer)
+    try:
+        yield
+    finally:
+        _consumer.reset(token)
+
+
+@contextlib.contextmanager
+def applying_delta() -> Iterator[None]:
+    """A scope whose restores apply a delta to what there is."""
+    token = _applying.set(True)
+    try:
+        yield
+    finally:
+        _applying.reset(token)
+
+
 @contextlib.contextmanager
 def restore_options(partial: bool = False, change_dim: bool = False) -> Iterator[None]:
     """A scope whose restores go by these options.
@@ -135,7 +160,12 @@ def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:
     for part, handle in enumerate(handles):
         with tf.device(handle.device or None):
             parts.append(
-                ops.tf_embedding_save_blocks(handle=handle, part=part, num_parts=len(handles))
+                ops.tf_embedding_save_blocks(
+                    handle=handle,
+                    part=part,
+                    num_parts=len(handles),
+                    consumer=_consumer.get(),
+                )
             )
     return parts[0] if len(parts) == 1 else ops.tf_embedding_join_blocks(blocks=parts)
 
@@ -174,6 +204,7 @@ def load_blocks(handles: Sequence[tf.Tensor], blocks: tf.Tensor) -> Any:
                     partial=options.partial,
                     change_dim=options.change_dim,
                     take=len(runs) == 1,
+                    delta=_applying.get(),
                 )
             )
     return reports[0] if len(reports) == 1 else tf.add_n(reports)

@@ -151,7 +151,7 @@ class CapacityEvict:
       1,024 rows as many together as touch a 1,024th of them. Costs 4 bytes a row. A
       restore begins with the order of versions.
     * "lfu": the least frequent; exact below a frequency of 1,024, above it 64 steps to
-      a doubling. Of equals, that which has been so for longer.
+      a doubling. Of equals, that which was born, or found to be so frequent, first.
     * "version": that whose last update has the lowest step.
 
     Attributes:

@@ -70,6 +70,7 @@ def _pool_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
         row_splits=[splits],
         weights=[weights],
         rows=[rows],
+        keys=[tf.zeros([0], tf.int64)],  # the rows tell how many there are
         combiners=[op.get_attr("combiner")],
         max_norms=[op.get_attr("max_norm")],
     )
@@ -88,6 +89,7 @@ def _lookup_pooled_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any
         row_splits=splits,
         weights=weights,
         rows=rows,
+        keys=keys,
         combiners=op.get_attr("combiners"),
         max_norms=op.get_attr("max_norms"),
     )

@@ -251,13 +251,17 @@ class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[
                 done.append(table.import_state({**state, **of_part}))
         return None if tf.executing_eagerly() else tf.group(*done)
 
+    def handles(self) -> list[tf.Tensor]:
+        """Of the tables of all parts, in order."""
+        return [table.resource_handle for table in self._here()]
+
     def save_blocks(self) -> tf.Tensor:
         """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
-        return checkpoint.save_blocks([table.resource_handle for table in self._here()])
+        return checkpoint.save_blocks(self.handles())
 
     def load_blocks(self, blocks: tf.Tensor) -> Any:
         """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
-        return checkpoint.load_blocks([table.resource_handle for table in self._here()], blocks)
+        return checkpoint.load_blocks(self.handles(), blocks)
 
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         return {checkpoint.BLOCKS: self.save_blocks()}

@@ -90,6 +90,10 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
 class EmbeddingTable(PartTable):
     """Owns the one table of a variable: saves and restores it too."""
 
+    def handles(self) -> list[tf.Tensor]:
+        """Of the tables of all parts, in order."""
+        return [self.resource_handle]
+
     def save_blocks(self) -> tf.Tensor:
         """All content as a tensor that can be saved; see `checkpoint.save_blocks`."""
         return checkpoint.save_blocks([self.resource_handle])

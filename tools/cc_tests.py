@@ -6,8 +6,8 @@
   tools/cc_tests.py [--sanitizer=none|asan|tsan] [NAME ...]
 
 Each tests/cc/NAME_test.cc is a program over tests/cc/testing.h that is linked
-with all of cc/core; no TensorFlow is needed. Objects are kept in build/, by
-sanitizer. The last line is "N passed, N failed".
+with all of cc/core and what of cc/cuda needs no nvcc; no TensorFlow is needed.
+Objects are kept in build/, by sanitizer. The last line is "N passed, N failed".
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def build(tests: list[str], sanitizer: str = "none") -> list[str]:
         return cxx.Job(source, os.path.join(folder, source + ".o"), command)
 
     with cxx.locked(folder):
-        core = [job(s) for s in cxx.sources("cc/core/**/*.cc")]
+        core = [job(s) for s in cxx.sources("cc/core/**/*.cc", "cc/cuda/*.cc")]
         mains = [job("tests/cc/%s_test.cc" % name) for name in tests]
         cxx.compile_all(mains + core)
         programs = []

@@ -4,9 +4,10 @@
 """Everything that must pass before a change is taken, on a fresh machine.
 
 The tests under TensorFlow 2.21.0 (Keras 3 and tf_keras) and 2.15.1 (Keras 2), a
-part of them under 2.16.2, style and types, Bazel without a network, and the C++
-tests under ASan, UBSan and TSan. Needs Python, g++ and a package index; Bazel
-is installed where apt-get can. The last line is "N passed, N failed".
+part of them under 2.16.2, the GPU's code as far as it goes without a GPU, style
+and types, Bazel without a network, and the C++ tests under ASan, UBSan and TSan.
+Needs Python, g++, nvcc and a package index; Bazel is installed where apt-get can.
+The last line is "N passed, N failed".
 """
 
 import glob
@@ -49,7 +50,7 @@ def output(command, **environment):
     return process.returncode, "".join(text)
 
 
-def pytest(version, *arguments):
+def pytest(version, *arguments, **environment):
     """The tests under one TensorFlow: (passed, failed)."""
     report = os.path.join(REPORTS, "tf%s.xml" % version)
     if os.path.exists(report):
@@ -57,7 +58,13 @@ def pytest(version, *arguments):
     status = call(
         ["tools/run_tests.sh", "--junitxml=" + report, "--durations=5"] + list(arguments),
         TF_VERSION=version,
+        **environment,
     )
+    return read_report(report, status)
+
+
+def read_report(report, status):
+    """What pytest wrote, and how it ended: (passed, failed)."""
     if not os.path.exists(report):
         return 0, 1
     suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
@@ -65,6 +72,13 @@ def pytest(version, *arguments):
     failed = count["failures"] + count["errors"]
     passed = count["tests"] - failed - count["skipped"]
     return passed, max(failed, int(status != 0))
+
+
+def venv_python(version):
+    """The Python of the virtual environment that run_tests.sh made for a TensorFlow."""
+    venvs = os.path.join(ROOT, ".venv")
+    venv = next(name for name in sorted(os.listdir(venvs)) if name.startswith("tf%s-" % version))
+    return os.path.join(venvs, venv, "bin", "python")
 
 
 def lint():
@@ -84,9 +98,7 @@ def bazel():
         install = ["apt-get", "-qq", "install", "-y", "--no-install-recommends"]
         if call(install + ["bazel-bootstrap"], **quiet):
             return 0, 1
-    venvs = os.path.join(ROOT, ".venv")
-    venv = next(name for name in sorted(os.listdir(venvs)) if name.startswith("tf2.21.0-"))
-    python = os.path.join(venvs, venv, "bin", "python")
+    python = venv_python("2.21.0")
     if call(["./configure", "--offline"], PYTHON_BIN_PATH=python):
         return 0, 1
     options = ["--jobs=2", "--noshow_progress", "--color=no"]
@@ -113,10 +125,30 @@ def sanitizer(name):
     return int(count.group(1)), max(int(count.group(2)), int(status != 0))
 
 
+def nvcc():
+    """Every .cu compiles for GPUs without a warning, within its budgets: (passed, failed)."""
+    status, text = output(["tools/device_tests.py", "compile"])
+    count = re.search(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
+    if not count:
+        return 0, 1
+    return int(count.group(1)), max(int(count.group(2)), int(status != 0))
+
+
+def kernels_on_host():
+    """The variable's own tests, the GPU's kernels run by the host: (passed, failed)."""
+    report = os.path.join(REPORTS, "device.xml")
+    if os.path.exists(report):
+        os.remove(report)
+    command = [venv_python("2.21.0"), "tools/device_tests.py", "ops", "--junitxml=" + report]
+    return read_report(report, call(command))
+
+
 STEPS = [
     ("tests, TensorFlow 2.21.0", lambda: pytest("2.21.0", *PARALLEL)),
     ("tests, TensorFlow 2.15.1", lambda: pytest("2.15.1", *PARALLEL)),
-    ("smoke tests, TensorFlow 2.16.2", lambda: pytest("2.16.2", *SMOKE)),
+    ("smoke tests, TensorFlow 2.16.2", lambda: pytest("2.16.2", *SMOKE, TF_EMBEDDING_CUDA="0")),
+    ("GPU code, nvcc", nvcc),
+    ("GPU kernels on the host", kernels_on_host),
     ("style and types", lint),
     ("Bazel", bazel),
     ("C++ tests, ASan and UBSan", lambda: sanitizer("asan")),

@@ -32,8 +32,8 @@ constexpr std::array<uint32_t, 256> kTable = MakeTable();
 
 }  // namespace
 
-uint32_t Portable(const char* data, size_t size) {
-  uint32_t crc = ~0u;
+uint32_t Portable(uint32_t crc, const char* data, size_t size) {
+  crc = ~crc;
   for (size_t i = 0; i < size; ++i) {
     crc = kTable[(crc ^ static_cast<uint8_t>(data[i])) & 0xFF] ^ (crc >> 8);
   }
@@ -43,20 +43,24 @@ uint32_t Portable(const char* data, size_t size) {
 }  // namespace crc32c_internal
 
 uint32_t Crc32c(const char* data, size_t size) {
+  return ExtendCrc32c(0, data, size);
+}
+
+uint32_t ExtendCrc32c(uint32_t crc, const char* data, size_t size) {
 #if defined(__x86_64__) && defined(__SSE4_2__)
-  uint64_t crc = ~0u;
+  uint64_t wide = ~crc;
   for (; size >= 8; size -= 8, data += 8) {
     uint64_t word;
     std::memcpy(&word, data, 8);
-    crc = _mm_crc32_u64(crc, word);
+    wide = _mm_crc32_u64(wide, word);
   }
-  auto low = static_cast<uint32_t>(crc);
+  auto low = static_cast<uint32_t>(wide);
   for (; size > 0; --size, ++data) {
     low = _mm_crc32_u8(low, static_cast<uint8_t>(*data));
   }
   return ~low;
 #else
-  return crc32c_internal::Portable(data, size);
+  return crc32c_internal::Portable(crc, data, size);
 #endif
 }
 

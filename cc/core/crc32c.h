@@ -22,10 +22,13 @@ namespace tf_embedding {
 // "123456789" gives 0xE3069283.
 uint32_t Crc32c(const char* data, size_t size);
 
+// That of some bytes whose checksum is crc, and these behind them.
+uint32_t ExtendCrc32c(uint32_t crc, const char* data, size_t size);
+
 namespace crc32c_internal {
 
 // The same without the instruction. For tests.
-uint32_t Portable(const char* data, size_t size);
+uint32_t Portable(uint32_t crc, const char* data, size_t size);
 
 }  // namespace crc32c_internal
 }  // namespace tf_embedding

@@ -75,12 +75,6 @@ class Initializer {
   int64_t matrix_rows_ = 0;
 };
 
-namespace initializer_internal {
-
-// The quantile of the standard normal distribution, 2^-33 <= p <= 1 - 2^-33.
-double NormalQuantile(double p);
-
-}  // namespace initializer_internal
 }  // namespace tf_embedding
 
 #endif  // TF_EMBEDDING_CC_CORE_INITIALIZER_H_

@@ -23,6 +23,7 @@ enum class StatusCode {
   kInvalidArgument,
   kResourceExhausted,
   kDataLoss,
+  kInternal,
 };
 
 class Status {

@@ -377,9 +377,8 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   });
 }
 
-Status EmbeddingTable::Import(const TableShape& shape,
-                              const ConstRowColumns& rows, bool replace,
-                              Executor* executor) {
+Status CheckImport(const TableShape& shape, const ConstRowColumns& rows,
+                   int dim, const RuleInfo** rule_of_shape) {
   const int64_t n = shape.size;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   const RuleInfo* rule = nullptr;
@@ -394,11 +393,11 @@ Status EmbeddingTable::Import(const TableShape& shape,
       rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
   const int scalar_slots =
       rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size());
-  const int width = dim_ * vector_slots + scalar_slots;
+  const int width = dim * vector_slots + scalar_slots;
   if (shape.slot_width != width) {
     return InvalidArgument("slots are ", shape.slot_width,
                            " values a row; rule \"", shape.rule, "\" at dim ",
-                           dim_, " has ", width);
+                           dim, " has ", width);
   }
   if (static_cast<int>(shape.initial_slots.size()) !=
       vector_slots + scalar_slots) {
@@ -418,6 +417,18 @@ Status EmbeddingTable::Import(const TableShape& shape,
                              "; it must be in [0, 4294967294]");
     }
   }
+  *rule_of_shape = rule;
+  return Status();
+}
+
+Status EmbeddingTable::Import(const TableShape& shape,
+                              const ConstRowColumns& rows, bool replace,
+                              Executor* executor) {
+  const int64_t n = shape.size;
+  const RuleInfo* rule;
+  TFE_RETURN_IF_ERROR(CheckImport(shape, rows, dim_, &rule));
+  const int vector_slots =
+      rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size());
   return CatchOutOfMemory(*this, [&] {
     if (replace) return ReplaceRows(rule, shape, rows, executor);
     {

@@ -30,6 +30,10 @@ inline Status CheckStep(int64_t step) {
   return InvalidArgument("step is ", step, "; it must be in [0, 4294967294]");
 }
 
+// Checks what Import takes; rule: that of the shape, null for none.
+Status CheckImport(const TableShape& shape, const ConstRowColumns& rows,
+                   int dim, const RuleInfo** rule);
+
 inline Status OutOfMemory(int dim, int64_t size) {
   return ResourceExhausted(
       "out of memory in an embedding table of dim ", dim, " with ", size,

@@ -127,7 +127,7 @@ class RulesOp : public OpKernel {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Apply").Device(DEVICE_CPU), ApplyOp);
+TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>Apply").Device(DEVICE_CPU), ApplyOp);
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Rules").Device(DEVICE_CPU), RulesOp);
 
 }  // namespace

@@ -18,7 +18,9 @@
 #include <utility>
 #include <vector>
 
+#include "cc/core/checkpoint_parts.h"
 #include "cc/core/checkpoint_writer.h"
+#include "cc/core/crc32c.h"
 #include "cc/kernels/resource.h"
 #include "tensorflow/core/framework/variant.h"
 #include "tensorflow/core/framework/variant_op_registry.h"
@@ -29,6 +31,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -39,8 +42,9 @@ using ::tensorflow::Variant;
 // A save under way; keeps the table alive.
 class Save {
  public:
-  Save(TableRef table, int64_t part, int64_t num_parts)
-      : table_(std::move(table)), writer_(table_->table(), part, num_parts) {}
+  Save(TableRef table, int64_t part, int64_t num_parts, uint32_t since)
+      : table_(std::move(table)),
+        writer_(table_->table(), part, num_parts, since) {}
   CheckpointWriter* writer() { return &writer_; }
 
  private:
@@ -133,6 +137,7 @@ class SaveBlocksOp : public OpKernel {
                 absl::InvalidArgumentError(absl::StrCat(
                     "part is ", part_, " and num_parts ", num_parts_,
                     "; they must be below that, and at most ", kMaxParts)));
+    OP_REQUIRES_OK(context, context->GetAttr("consumer", &consumer_));
   }
   void Compute(OpKernelContext* context) override {
     TableRef table;
@@ -140,8 +145,18 @@ class SaveBlocksOp : public OpKernel {
     DeviceExecutor executor(context);
     OP_REQUIRES_OK(context,
                    ToTensorFlow(table->table()->EvictForSave(&executor)));
+    uint32_t since = 0;
+    if (!consumer_.empty()) {
+      OP_REQUIRES_OK(
+          context, ToTensorFlow(table->table()->DeltaSince(consumer_, &since)));
+      OP_REQUIRES(context, since > 0,
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "consumer is \"", consumer_,
+                      "\", which needs all rows; leave it out, or start a "
+                      "delta that needs less")));
+    }
     const auto save =
-        std::make_shared<Save>(std::move(table), part_, num_parts_);
+        std::make_shared<Save>(std::move(table), part_, num_parts_, since);
     const int64_t n = save->writer()->num_elements();
     Tensor* blocks;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &blocks));
@@ -151,6 +166,7 @@ class SaveBlocksOp : public OpKernel {
 
  private:
   int64_t part_, num_parts_;
+  std::string consumer_;
 };
 
 class LoadBlocksOp : public OpKernel {
@@ -164,6 +180,7 @@ class LoadBlocksOp : public OpKernel {
     OP_REQUIRES_OK(context,
                    context->GetAttr("change_dim", &options_.change_dim));
     OP_REQUIRES_OK(context, context->GetAttr("take", &take_));
+    OP_REQUIRES_OK(context, context->GetAttr("delta", &delta_));
     OP_REQUIRES(context, options_.part <= options_.num_parts - n,
                 absl::InvalidArgumentError(absl::StrCat(
                     "part is ", options_.part, " and there are ", n,
@@ -181,24 +198,13 @@ class LoadBlocksOp : public OpKernel {
     Tensor* report;
     OP_REQUIRES_OK(context, context->allocate_output(0, {3}, &report));
     DeviceExecutor executor(context);
-    std::vector<PreparedRestore> prepared(num_tables);
-    RestoreOptions options = options_;
-    for (int t = 0; t < num_tables; ++t) {
-      OP_REQUIRES_OK(context, ToTensorFlow(tables[t]->table()->PrepareRestore(
-                                  &parts, /*take=*/t == num_tables - 1, options,
-                                  &executor, &prepared[t])));
-      ++options.part;
-    }
     RestoreReport total;
-    for (int t = 0; t < num_tables; ++t) {
-      OP_REQUIRES_OK(
-          context,
-          ToTensorFlow(tables[t]->table()->CommitRestore(&prepared[t])));
-      tables[t]->set_initialized();
-      total.rows += prepared[t].report.rows;
-      total.rows_reset += prepared[t].report.rows_reset;
-      total.rows_of_others += prepared[t].report.rows_of_others;
-      total.counts_dropped |= prepared[t].report.counts_dropped;
+    OP_REQUIRES_OK(
+        context,
+        ToTensorFlow(delta_ ? Apply(tables, parts, &executor, &total)
+                            : Restore(tables, &parts, &executor, &total)));
+    for (const TableRef& table : tables) {
+      OP_REQUIRES_OK(context, table->Publish(context));
     }
     if (total.counts_dropped) {
       LOG(WARNING) << "tf_embedding: the checkpoint has the counts of another "
@@ -218,6 +224,51 @@ class LoadBlocksOp : public OpKernel {
   }
 
  private:
+  // All tables or none.
+  Status Restore(const std::vector<TableRef>& tables, CheckpointParts* parts,
+                 Executor* executor, RestoreReport* total) const {
+    const auto num_tables = static_cast<int>(tables.size());
+    std::vector<PreparedRestore> prepared(num_tables);
+    RestoreOptions options = options_;
+    for (int t = 0; t < num_tables; ++t) {
+      TFE_RETURN_IF_ERROR(tables[t]->table()->PrepareRestore(
+          parts, /*take=*/t == num_tables - 1, options, executor,
+          &prepared[t]));
+      ++options.part;
+    }
+    for (int t = 0; t < num_tables; ++t) {
+      TFE_RETURN_IF_ERROR(tables[t]->table()->CommitRestore(&prepared[t]));
+      tables[t]->set_initialized();
+      total->rows += prepared[t].report.rows;
+      total->rows_reset += prepared[t].report.rows_reset;
+      total->rows_of_others += prepared[t].report.rows_of_others;
+      total->counts_dropped |= prepared[t].report.counts_dropped;
+    }
+    return Status();
+  }
+
+  // Where it fails after some tables have theirs, for memory, it can be done
+  // again.
+  Status Apply(const std::vector<TableRef>& tables,
+               const CheckpointParts& parts, Executor* executor,
+               RestoreReport* total) const {
+    std::vector<PreparedDelta> prepared(tables.size());
+    RestoreOptions options = options_;
+    for (size_t t = 0; t < tables.size(); ++t) {
+      TFE_RETURN_IF_ERROR(tables[t]->table()->PrepareDelta(
+          parts, options, executor, &prepared[t]));
+      ++options.part;
+    }
+    for (size_t t = 0; t < tables.size(); ++t) {
+      DeltaReport report;
+      TFE_RETURN_IF_ERROR(
+          tables[t]->table()->ApplyDelta(prepared[t], executor, &report));
+      total->rows += report.rows;
+      total->rows_of_others += report.rows_of_others;
+    }
+    return Status();
+  }
+
   absl::Status GetElements(const Tensor& blocks,
                            std::vector<std::string>* elements) const {
     TF_RETURN_IF_ERROR(CheckVector(blocks, "blocks"));
@@ -234,7 +285,7 @@ class LoadBlocksOp : public OpKernel {
   }
 
   RestoreOptions options_;
-  bool take_;
+  bool take_, delta_;
 };
 
 class JoinBlocksOp : public OpKernel {
@@ -276,6 +327,18 @@ absl::Status VerifyTable(const Tensor& blocks, Executor* executor,
   // A Saver writes each part of a variable under a name of its own.
   RestoreOptions restore;
   restore.partial = true;
+  if (IsDelta(footer)) {
+    CheckpointParts parts = SplitParts(std::move(elements));
+    *rows = 0;
+    for (const std::vector<std::string>& part : parts) {
+      TF_RETURN_IF_ERROR(
+          ToTensorFlow(ParseFooter(part.back(), "the footer", &footer)));
+      *rows += footer.rows;
+    }
+    PreparedDelta unused;
+    return ToTensorFlow(
+        table->PrepareDelta(std::move(parts), restore, executor, &unused));
+  }
   RestoreReport report;
   TF_RETURN_IF_ERROR(ToTensorFlow(table->Restore(
       SplitParts(std::move(elements)), restore, executor, &report)));
@@ -373,6 +436,21 @@ class BlocksFromBytesOp : public OpKernel {
   }
 };
 
+class Crc32cOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckVector(context->input(0), "data"));
+    OP_REQUIRES_OK(context, CheckScalar(context->input(1), "before"));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
+    const auto data = context->input(0).vec<uint8_t>();
+    out->scalar<uint32_t>()() =
+        ExtendCrc32c(context->input(1).scalar<uint32_t>()(),
+                     reinterpret_cast<const char*>(data.data()), data.size());
+  }
+};
+
 #define TFE_REGISTER(name, kernel) \
   REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
@@ -382,8 +460,22 @@ TFE_REGISTER("JoinBlocks", JoinBlocksOp);
 TFE_REGISTER("VerifyCheckpoint", VerifyCheckpointOp);
 TFE_REGISTER("BlockBytes", BlockBytesOp);
 TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
+TFE_REGISTER("Crc32c", Crc32cOp);
 
 #undef TFE_REGISTER
+
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>SaveBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("blocks"),
+                        SaveBlocksOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LoadBlocks")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handles")
+                            .HostMemory("blocks")
+                            .HostMemory("report"),
+                        LoadBlocksOp);
 
 }  // namespace
 }  // namespace tf_embedding

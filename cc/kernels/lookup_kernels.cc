@@ -268,16 +268,21 @@ class RowSplitsOp : public OpKernel {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Lookup").Device(DEVICE_CPU),
-                        LookupOp);
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LookupMany").Device(DEVICE_CPU),
-                        LookupManyOp);
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>LookupPooled").Device(DEVICE_CPU),
-                        LookupPooledOp);
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>PooledGradient").Device(DEVICE_CPU),
-                        PooledGradientOp);
-REGISTER_KERNEL_BUILDER(Name("TfEmbedding>RowSplits").Device(DEVICE_CPU),
-                        RowSplitsOp);
+#define TFE_REGISTER(name, kernel) \
+  TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+
+TFE_REGISTER("Lookup", LookupOp);
+TFE_REGISTER("LookupMany", LookupManyOp);
+TFE_REGISTER("LookupPooled", LookupPooledOp);
+
+#undef TFE_REGISTER
+
+// These have no table to be beside: on the CPU unless a scope says otherwise.
+TFE_REGISTER_CPU_TWIN(
+    Name("TfEmbedding>PooledGradient").Device(DEVICE_CPU).Priority(1),
+    PooledGradientOp);
+TFE_REGISTER_CPU_TWIN(
+    Name("TfEmbedding>RowSplits").Device(DEVICE_CPU).Priority(1), RowSplitsOp);
 
 }  // namespace
 }  // namespace tf_embedding

@@ -42,6 +42,12 @@ class TableResource : public tensorflow::ResourceBase {
     initialized_.store(true, std::memory_order_release);
   }
 
+  // An op that has replaced the content calls this last: where the table is a
+  // copy of one on a device, the device gets it.
+  virtual absl::Status Publish(tensorflow::OpKernelContext* /*context*/) {
+    return absl::OkStatus();
+  }
+
  private:
   const std::unique_ptr<EmbeddingTable> table_;
   std::atomic<bool> initialized_{false};
@@ -59,6 +65,8 @@ inline absl::Status ToTensorFlow(const Status& status) {
       return absl::ResourceExhaustedError(status.message());
     case StatusCode::kDataLoss:
       return absl::DataLossError(status.message());
+    case StatusCode::kInternal:
+      return absl::InternalError(status.message());
   }
   return absl::InternalError(status.message());
 }
@@ -80,11 +88,37 @@ class DeviceExecutor final : public Executor {
   const tensorflow::DeviceBase::CpuWorkerThreads* const workers_;
 };
 
+// Of a handle to a table on a device: makes a copy on the host, which is what
+// ops get that read a table whole or replace it. *copied: whether it was one.
+// Null where the library has no such tables; set by device_resource_gpu.cc.
+using CopyDeviceTable = absl::Status (*)(
+    tensorflow::OpKernelContext* context,
+    const tensorflow::ResourceHandle& handle, bool* copied, TableRef* table);
+inline CopyDeviceTable& DeviceTableCopier() {
+  static CopyDeviceTable copier = nullptr;
+  return copier;
+}
+
 inline absl::Status GetTable(tensorflow::OpKernelContext* context, int input,
                              TableRef* table) {
-  return tensorflow::LookupResource(
-      context, tensorflow::HandleFromInput(context, input), table);
+  const tensorflow::ResourceHandle& handle =
+      tensorflow::HandleFromInput(context, input);
+  if (DeviceTableCopier() != nullptr) {
+    bool copied = false;
+    TF_RETURN_IF_ERROR(DeviceTableCopier()(context, handle, &copied, table));
+    if (copied) return absl::OkStatus();
+  }
+  return tensorflow::LookupResource(context, handle, table);
 }
+
+// Registers the CPU's kernel of an op that has another one for devices. A build
+// that runs the devices' kernels on the host (setup.py) leaves it out.
+#if defined(TF_EMBEDDING_DEVICE_ON_HOST)
+#define TFE_REGISTER_CPU_TWIN(builder, kernel)
+#else
+#define TFE_REGISTER_CPU_TWIN(builder, kernel) \
+  REGISTER_KERNEL_BUILDER(builder, kernel)
+#endif
 
 // Errors that name the input, its shape and what it should be.
 inline absl::Status CheckVector(const tensorflow::Tensor& tensor,

@@ -9,11 +9,13 @@
 #include "cc/core/stats.h"
 #include "cc/kernels/resource.h"
 #include "cc/kernels/rows_output.h"
+#include "cc/kernels/stats_output.h"
 
 namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -25,31 +27,7 @@ class StatsOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableRef table;
     OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    const TableStats s = table->table()->stats();
-    const int64_t values[] = {s.size,
-                              s.counters.inserted,
-                              s.counters.admitted,
-                              s.counters.refused,
-                              s.counters.evicted,
-                              s.counters.removed,
-                              s.lookups,
-                              s.lookup_hits,
-                              s.index_bytes,
-                              s.row_bytes,
-                              s.row_used_bytes,
-                              s.candidate_bytes,
-                              s.eviction_bytes,
-                              s.fixed_bytes,
-                              s.index_slots,
-                              s.sampled_keys,
-                              s.sampled_probes,
-                              s.max_probe,
-                              s.candidates};
-    Tensor* out;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(
-                       0, {static_cast<int64_t>(std::size(values))}, &out));
-    std::copy(std::begin(values), std::end(values), out->vec<int64_t>().data());
+    OP_REQUIRES_OK(context, OutputStats(context, table->table()->stats()));
   }
 };
 
@@ -144,12 +122,40 @@ class ExportChunkOp : public OpKernel {
 #define TFE_REGISTER(name, kernel) \
   REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
-TFE_REGISTER("Stats", StatsOp);
 TFE_REGISTER("TopKeys", TopKeysOp);
 TFE_REGISTER("Histogram", HistogramOp);
 TFE_REGISTER("ExportChunk", ExportChunkOp);
 
 #undef TFE_REGISTER
+
+TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>Stats").Device(DEVICE_CPU), StatsOp);
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>TopKeys")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("n")
+                            .HostMemory("keys")
+                            .HostMemory("values"),
+                        TopKeysOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Histogram")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("step")
+                            .HostMemory("edges")
+                            .HostMemory("counts"),
+                        HistogramOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>ExportChunk")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("cursor")
+                            .HostMemory("max_rows")
+                            .HostMemory("next")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version"),
+                        ExportChunkOp);
 
 }  // namespace
 }  // namespace tf_embedding

@@ -15,6 +15,7 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
@@ -422,6 +423,7 @@ class ImportOp : public OpKernel {
                                 shape, rows, /*replace=*/true, &executor)));
     table->table()->set_initializer(std::move(initializer));
     table->set_initialized();
+    OP_REQUIRES_OK(context, table->Publish(context));
   }
 
  private:
@@ -449,10 +451,14 @@ class ImportOp : public OpKernel {
   }
 };
 
-#define TFE_REGISTER(name, kernel) \
-  REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+// Without a scope that says otherwise a variable is made on the CPU.
+TFE_REGISTER_CPU_TWIN(
+    Name("TfEmbedding>VariableHandle").Device(DEVICE_CPU).Priority(1),
+    VariableHandleOp);
 
-TFE_REGISTER("VariableHandle", VariableHandleOp);
+#define TFE_REGISTER(name, kernel) \
+  TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+
 TFE_REGISTER("Size", SizeOp);
 TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
@@ -460,10 +466,44 @@ TFE_REGISTER("Remove", RemoveOp);
 TFE_REGISTER("Clear", ClearOp);
 TFE_REGISTER("IsInitialized", IsInitializedOp);
 TFE_REGISTER("Find", FindOp);
-TFE_REGISTER("Export", ExportOp);
-TFE_REGISTER("Import", ImportOp);
 
 #undef TFE_REGISTER
+
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Export").Device(DEVICE_CPU),
+                        ExportOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Import").Device(DEVICE_CPU),
+                        ImportOp);
+// On a device: of a copy of the table on the host (GetTable).
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Export")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version")
+                            .HostMemory("rule")
+                            .HostMemory("initial_slots")
+                            .HostMemory("initializer")
+                            .HostMemory("init_args")
+                            .HostMemory("seed")
+                            .HostMemory("matrix"),
+                        ExportOp);
+REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Import")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("handle")
+                            .HostMemory("keys")
+                            .HostMemory("values")
+                            .HostMemory("slots")
+                            .HostMemory("frequency")
+                            .HostMemory("version")
+                            .HostMemory("rule")
+                            .HostMemory("initial_slots")
+                            .HostMemory("initializer")
+                            .HostMemory("init_args")
+                            .HostMemory("seed")
+                            .HostMemory("matrix"),
+                        ImportOp);
 
 }  // namespace
 }  // namespace tf_embedding

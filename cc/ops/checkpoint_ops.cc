@@ -13,6 +13,7 @@ REGISTER_OP("TfEmbedding>SaveBlocks")
     .Input("handle: resource")
     .Attr("part: int >= 0 = 0")
     .Attr("num_parts: int >= 1 = 1")
+    .Attr("consumer: string = ''")
     .Output("blocks: variant")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -25,6 +26,8 @@ The table as a tensor that can be saved.
 blocks: the blocks of rows, then the footer. An element holds no rows: it makes
 its bytes, each row whole, when it is written, so a save never holds the table
 a second time.
+consumer: of the delta that StartDelta began, which then holds what changed
+since its base; empty for all rows.
 )");
 
 REGISTER_OP("TfEmbedding>LoadBlocks")
@@ -36,6 +39,7 @@ REGISTER_OP("TfEmbedding>LoadBlocks")
     .Attr("partial: bool = false")
     .Attr("change_dim: bool = false")
     .Attr("take: bool = false")
+    .Attr("delta: bool = false")
     .Output("report: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -51,6 +55,7 @@ blocks: what SaveBlocks gave, of any number of parts, one after the other.
 partial: parts may be missing; rows that the blocks lack stay.
 change_dim: vectors of another dim are cut or filled up.
 take: empties the blocks on the way, so that the rows are held once.
+delta: the blocks are of a delta, which is applied to what the tables hold.
 report: rows loaded, rows whose slots begin anew, rows of other parts.
 )");
 
@@ -107,6 +112,22 @@ REGISTER_OP("TfEmbedding>BlocksFromBytes")
       return absl::OkStatus();
     })
     .Doc("The inverse of BlockBytes, for all elements at once.");
+
+REGISTER_OP("TfEmbedding>Crc32c")
+    .Input("data: uint8")
+    .Input("before: uint32")
+    .Output("crc: uint32")
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 1));
+      TF_RETURN_IF_ERROR(CheckRank(c, 1, 0));
+      c->set_output(0, c->Scalar());
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+CRC-32C, the checksum of blocks and of TensorFlow's files.
+
+before: that of the bytes before these; 0 where there are none.
+)");
 
 }  // namespace
 }  // namespace tf_embedding

@@ -111,6 +111,7 @@ REGISTER_OP("TfEmbedding>PooledGradient")
     .Input("row_splits: N * int64")
     .Input("weights: N * float")
     .Input("rows: N * float")
+    .Input("keys: N * int64")
     .Attr("N: int >= 1")
     .Attr("combiners: list(string) >= 1")
     .Attr("max_norms: list(float) >= 1")
@@ -129,7 +130,10 @@ REGISTER_OP("TfEmbedding>PooledGradient")
       }
       return absl::OkStatus();
     })
-    .Doc("The gradients of LookupPooled for each vector and each weight.");
+    .Doc(
+        "The gradients of LookupPooled for each vector and each weight. keys: "
+        "only their number is read, and only where rows and weights, which may "
+        "be empty, do not say it.");
 
 REGISTER_OP("TfEmbedding>RowSplits")
     .Input("row_ids: int64")

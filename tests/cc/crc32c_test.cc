@@ -25,7 +25,7 @@ TEST(BothWaysAgree) {
   for (int size = 0; size < 100; ++size) {
     for (size_t offset = 0; offset < 9 && offset <= bytes.size(); ++offset) {
       EXPECT_EQ(Crc32c(bytes.data() + offset, bytes.size() - offset),
-                crc32c_internal::Portable(bytes.data() + offset,
+                crc32c_internal::Portable(0, bytes.data() + offset,
                                           bytes.size() - offset));
     }
     bytes.push_back(static_cast<char>(rng.Next()));

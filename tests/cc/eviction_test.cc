@@ -533,7 +533,7 @@ TEST(BytesStayBelowTheBound) {
     const int64_t held =
         stats.index_bytes + stats.row_bytes + stats.eviction_bytes;
     // But for what a batch adds before it takes.
-    const int64_t batch_bytes = 2000 * (8 * dim + 12 + 17);
+    const int64_t batch_bytes = 2000 * (8 * dim + 12 + 17 + 12);
     EXPECT_TRUE(held <= options.max_bytes + batch_bytes);
     EXPECT_TRUE(held >= options.max_bytes * 3 / 4);
   }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "cc/core/initial_value.h"
 #include "cc/core/philox.h"
 #include "cc/core/table.h"
 #include "tests/cc/random.h"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds nvcc and the static CUDA runtime; CUDA_PATH, /usr/local/cuda, PATH.
 
-TF_EMBEDDING_CUDA=0 turns the GPU parts off. TF_EMBEDDING_CUDA_ARCHS names the
-compute capabilities, "75;80;90" unless set; the last is kept as PTX too, for
-the devices that come after it.
+TF_EMBEDDING_CUDA=0 turns the GPU parts off, and =host (setup.py) needs no nvcc.
+TF_EMBEDDING_CUDA_ARCHS names the compute capabilities, "80;90" unless set; the
+last is kept as PTX too, for the devices that come after it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
+
+import cxx
 
 
 def _nvcc() -> Optional[str]:
@@ -40,17 +42,29 @@ def _static_runtime(nvcc: str) -> Optional[str]:
 
 def find() -> Optional[dict[str, Any]]:
     """Returns nvcc, cudart (a static library) and flags; None without CUDA."""
-    if os.environ.get("TF_EMBEDDING_CUDA") == "0":
+    if os.environ.get("TF_EMBEDDING_CUDA") in ("0", "host"):
         return None
     nvcc = _nvcc()
     cudart = _static_runtime(nvcc) if nvcc else None
     if not nvcc or not cudart:
         return None
-    archs = os.environ.get("TF_EMBEDDING_CUDA_ARCHS", "75;80;90").split(";")
+    archs = os.environ.get("TF_EMBEDDING_CUDA_ARCHS", "80;90").split(";")
+    # Without contraction and with IEEE division and roots, as on the CPU (cxx.py).
     flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", "--fmad=false"]
+    flags += ["--threads=2", "-Xfatbin=-compress-all"]
     flags += ["-gencode=arch=compute_%s,code=sm_%s" % (a, a) for a in archs]
     flags.append("-gencode=arch=compute_%s,code=compute_%s" % (archs[-1], archs[-1]))
     return {"nvcc": nvcc, "cudart": cudart, "flags": flags}
+
+
+def jobs(cuda: dict[str, Any], folder: str = "cuda", flags: Sequence[str] = ()) -> list[cxx.Job]:
+    """How to compile cc/cuda/*.cu: the same objects for every TensorFlow, in build/folder."""
+    command = [cuda["nvcc"], *cuda["flags"], *flags, "-I."]
+    folder = os.path.join(cxx.ROOT, "build", folder)
+    return [
+        cxx.Job(source, os.path.join(folder, source + ".o"), command)
+        for source in cxx.sources("cc/cuda/*.cu")
+    ]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,979 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/cuda/device_table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "cc/core/table_internal.h"
+
+namespace tf_embedding {
+namespace {
+
+constexpr double kMaxLoad = 0.75;
+constexpr uint32_t kFirstBuckets = 64;
+constexpr int64_t kMaxRows = 0xFFFFFFFEll;
+// Batches of all new keys that room is made for, ahead of the counters.
+constexpr int64_t kBatchesAhead = 2;
+// Rows of a piece of Export and Import.
+constexpr int64_t kCopyBytes = int64_t{32} << 20;
+
+int64_t KeysOfBuckets(uint32_t num_buckets) {
+  return static_cast<int64_t>(static_cast<double>(num_buckets) *
+                              kSlotsPerBucket * kMaxLoad);
+}
+
+int64_t RowBytes(const RowsView& rows) {
+  return rows.stride + static_cast<int64_t>(sizeof(RowMeta));
+}
+
+int BitWidth(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
+
+// Cuts one piece of memory into arrays: a first time with base null, to learn
+// how much, then for good.
+class Carver {
+ public:
+  explicit Carver(char* base) : base_(base) {}
+  template <class T>
+  void Take(int64_t n, T** array) {
+    *array = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+    used_ += (n * static_cast<int64_t>(sizeof(T)) + 255) / 256 * 256;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  char* const base_;
+  int64_t used_ = 0;
+};
+
+class LaunchersAllocator final : public DeviceAllocator {
+ public:
+  explicit LaunchersAllocator(const DeviceLaunchers* launchers)
+      : launchers_(launchers) {}
+  void* Allocate(int64_t bytes) override { return launchers_->allocate(bytes); }
+  void Release(void* memory) override { launchers_->release(memory); }
+
+ private:
+  const DeviceLaunchers* const launchers_;
+};
+
+RuleBytes ToBytes(const BoundRule& rule) {
+  RuleBytes bytes;
+  static_assert(sizeof(bytes.functor) == sizeof(rule.functor), "same bytes");
+  std::memcpy(bytes.functor, rule.functor, sizeof(bytes.functor));
+  bytes.driver = rule.driver;
+  return bytes;
+}
+
+}  // namespace
+
+// Runs a launcher's result through Check.
+#define TFE_CHECK_DEVICE(expression) TFE_RETURN_IF_ERROR(Check(expression))
+
+// What a batch of n keys needs besides the table.
+struct DeviceTable::BatchSpace {
+  void Carve(int64_t n, int dim, bool with_sums, int64_t temporary,
+             Carver* carver) {
+    carver->Take(n, &rows);
+    carver->Take(n, &positions);
+    carver->Take(n, &sorted_rows);
+    carver->Take(n, &sorted_positions);
+    carver->Take(n, &slot_of);
+    carver->Take(n, &leaders);
+    carver->Take(n, &ranks);
+    carver->Take(scratch_slots, &scratch);
+    carver->Take(2, &flags);
+    carver->Take(1, &total);
+    carver->Take(temporary, &temp);
+    temp_bytes = temporary;
+    if (!with_sums) return;
+    const int64_t pieces_room = MaxPieces(n);
+    carver->Take(n, &cut);
+    carver->Take(pieces_room, &pieces);
+    carver->Take(pieces_room * dim, &sums);
+    carver->Take(pieces_room, &sum_counts);
+  }
+
+  uint32_t* rows;
+  uint32_t* positions;
+  uint32_t* sorted_rows;
+  uint32_t* sorted_positions;
+  uint64_t* slot_of;
+  uint32_t* leaders;
+  uint32_t* ranks;
+  int64_t scratch_slots;
+  uint32_t* scratch;
+  uint32_t* flags;  // whether keys are missing; number of pieces
+  int64_t* total;
+  char* temp;
+  int64_t temp_bytes;
+  CutRow* cut;
+  Piece* pieces;
+  float* sums;
+  int64_t* sum_counts;
+};
+
+std::unique_ptr<DeviceAllocator> MakeDeviceAllocator(
+    const DeviceLaunchers* launchers) {
+  return std::make_unique<LaunchersAllocator>(launchers);
+}
+
+int64_t DeviceTable::Content::KeyCapacity() const {
+  return KeysOfBuckets(view.index.num_buckets);
+}
+
+bool DeviceTable::Content::HasRoom(int64_t keys) const {
+  const int64_t new_rows =
+      std::max<int64_t>(0, since_known + keys - known.free);
+  return MaxSize() + keys <= KeyCapacity() &&
+         known.end + new_rows <= row_capacity;
+}
+
+DeviceTable::DeviceTable(DeviceTableOptions options,
+                         const DeviceLaunchers* launchers,
+                         std::unique_ptr<DeviceAllocator> allocator)
+    : options_(std::move(options)),
+      launchers_(launchers),
+      allocator_(std::move(allocator)) {}
+
+DeviceTable::~DeviceTable() {
+  // The device may be about to write the counters.
+  if (content_.copying) launchers_->wait(event_);
+  ReleaseContent(&content_);
+  allocator_->Release(workspace_);
+  allocator_->Release(const_cast<float*>(initial_.matrix));
+  if (event_ != nullptr) launchers_->destroy_event(event_);
+  launchers_->release_pinned(pinned_);
+}
+
+Status DeviceTable::Create(DeviceTableOptions options,
+                           const DeviceLaunchers* launchers,
+                           std::unique_ptr<DeviceAllocator> allocator,
+                           void* stream, std::unique_ptr<DeviceTable>* table) {
+  if (options.dim < 1 || options.dim > kMaxDim) {
+    return InvalidArgument("dim is ", options.dim, "; it must be in [1, ",
+                           kMaxDim, "]");
+  }
+  std::shared_ptr<const Initializer> initializer;
+  TFE_RETURN_IF_ERROR(
+      Initializer::Create(options.initializer, options.dim, &initializer));
+  // The initializer has the matrix from here on.
+  options.initializer = InitializerSpec();
+  std::unique_ptr<DeviceTable> made(
+      new DeviceTable(std::move(options), launchers, std::move(allocator)));
+  TFE_RETURN_IF_ERROR(made->Init(stream));
+  TFE_RETURN_IF_ERROR(made->SetInitializer(std::move(initializer), stream));
+  *table = std::move(made);
+  return Status();
+}
+
+Status DeviceTable::Init(void* stream) {
+  pinned_ = static_cast<TableCounters*>(
+      launchers_->allocate_pinned(sizeof(TableCounters)));
+  if (pinned_ == nullptr) {
+    return ResourceExhausted("out of pinned host memory for embedding table ",
+                             options_.name);
+  }
+  TFE_CHECK_DEVICE(launchers_->create_event(&event_));
+  TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
+  TFE_RETURN_IF_ERROR(GrowIndex(&content_, options_.reserve, stream));
+  return GrowRows(&content_, options_.reserve);
+}
+
+Status DeviceTable::Check(int error) const {
+  if (error == 0) return Status();
+  return Status(StatusCode::kInternal, "the device failed in embedding table " +
+                                           options_.name + ": " +
+                                           launchers_->describe(error));
+}
+
+Status DeviceTable::OutOfMemory(const Content& content, int64_t bytes) const {
+  return ResourceExhausted(
+      "out of device memory in embedding table ", options_.name, " of dim ",
+      options_.dim, " with up to ", content.MaxSize(), " rows: ", bytes,
+      " more bytes are not to be had; remove keys, use a smaller batch, place "
+      "the variable on the CPU, or spread it over more devices");
+}
+
+Status DeviceTable::AllocateBytes(const Content& content, int64_t bytes,
+                                  void** memory) {
+  *memory = allocator_->Allocate(bytes);
+  return *memory == nullptr ? OutOfMemory(content, bytes) : Status();
+}
+
+template <class T>
+Status DeviceTable::AllocateArray(const Content& content, int64_t n,
+                                  T** memory) {
+  void* raw;
+  TFE_RETURN_IF_ERROR(
+      AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));
+  *memory = static_cast<T*>(raw);
+  return Status();
+}
+
+std::string DeviceTable::rule() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return content_.rule == nullptr ? "" : content_.rule->name;
+}
+
+std::shared_ptr<const Initializer> DeviceTable::initializer() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return initializer_;
+}
+
+Status DeviceTable::set_initializer(
+    std::shared_ptr<const Initializer> initializer, void* stream) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return SetInitializer(std::move(initializer), stream);
+}
+
+Status DeviceTable::SetInitializer(
+    std::shared_ptr<const Initializer> initializer, void* stream) {
+  const InitializerSpec& spec = initializer->spec();
+  InitialView view;
+  view.kind = spec.kind;
+  view.a = spec.a;
+  view.b = spec.b;
+  view.range = spec.b - spec.a;
+  view.most = std::nextafter(spec.b, spec.a);
+  view.seed = spec.seed;
+  if (!spec.matrix.empty()) {
+    const auto n = static_cast<int64_t>(spec.matrix.size());
+    float* matrix;
+    TFE_RETURN_IF_ERROR(AllocateArray(content_, n, &matrix));
+    int error =
+        launchers_->copy(matrix, spec.matrix.data(),
+                         n * static_cast<int64_t>(sizeof(float)), stream);
+    if (error == 0) error = launchers_->synchronize(stream);
+    if (error != 0) {
+      allocator_->Release(matrix);
+      return Check(error);
+    }
+    view.matrix = matrix;
+    view.matrix_rows = n / options_.dim;
+  }
+  allocator_->Release(const_cast<float*>(initial_.matrix));
+  initial_ = view;
+  content_.view.initial = view;
+  initializer_ = std::move(initializer);
+  return Status();
+}
+
+TableShape DeviceTable::shape() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  TableShape shape;
+  if (content_.rule == nullptr) return shape;
+  const RowsView& rows = content_.view.rows;
+  shape.rule = content_.rule->name;
+  shape.slot_width = rows.slot_width();
+  shape.initial_slots.assign(rows.initial_vector_slots,
+                             rows.initial_vector_slots + rows.vector_slots);
+  shape.initial_slots.insert(shape.initial_slots.end(),
+                             rows.initial_scalar_slots,
+                             rows.initial_scalar_slots + rows.scalar_slots);
+  return shape;
+}
+
+// initial_slots: of the vector slots, then of the scalar ones.
+void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
+                            RowsView* rows) const {
+  *rows = RowsView();
+  rows->dim = options_.dim;
+  if (rule != nullptr) {
+    rows->vector_slots = static_cast<int>(rule->vector_slots.size());
+    rows->scalar_slots = static_cast<int>(rule->scalar_slots.size());
+    std::copy_n(initial_slots, rows->vector_slots, rows->initial_vector_slots);
+    std::copy_n(initial_slots + rows->vector_slots, rows->scalar_slots,
+                rows->initial_scalar_slots);
+  }
+  rows->stride =
+      RowLayout(options_.dim, rows->vector_slots, rows->scalar_slots).stride;
+  while ((RowBytes(*rows) << (rows->log2_first + 1)) <= kFirstSlab) {
+    ++rows->log2_first;
+  }
+  while ((RowBytes(*rows) << (rows->log2_first + rows->doublings + 1)) <=
+         kLargeSlab) {
+    ++rows->doublings;
+  }
+}
+
+Status DeviceTable::MakeContent(const RuleInfo* rule,
+                                const float* initial_slots, void* stream,
+                                Content* content) {
+  SetLayout(rule, initial_slots, &content->view.rows);
+  content->rule = rule;
+  content->view.initial = initial_;
+  TFE_RETURN_IF_ERROR(AllocateArray(*content, 1, &content->view.counters));
+  return Check(launchers_->set_zero(content->view.counters,
+                                    sizeof(TableCounters), stream));
+}
+
+void DeviceTable::ReleaseRows(Content* content) {
+  for (int s = 0; s < content->num_slabs; ++s) {
+    allocator_->Release(content->view.rows.slabs[s]);
+  }
+  content->num_slabs = 0;
+  content->row_capacity = 0;
+}
+
+void DeviceTable::ReleaseContent(Content* content) {
+  ReleaseRows(content);
+  allocator_->Release(content->view.index.buckets);
+  allocator_->Release(content->view.free_rows);
+  allocator_->Release(content->view.counters);
+  *content = Content();
+}
+
+Status DeviceTable::ReadCounters(Content* content, void* stream) {
+  TFE_CHECK_DEVICE(launchers_->copy(pinned_, content->view.counters,
+                                    sizeof(TableCounters), stream));
+  TFE_CHECK_DEVICE(launchers_->synchronize(stream));
+  content->known = *pinned_;
+  content->since_known = 0;
+  content->since_copy = 0;
+  content->copying = false;
+  return Status();
+}
+
+void DeviceTable::PollCounters(Content* content) {
+  bool done = false;
+  if (!content->copying || launchers_->done(event_, &done) != 0 || !done) {
+    return;
+  }
+  content->known = *pinned_;
+  content->since_known = content->since_copy;
+  content->copying = false;
+}
+
+// After a batch of up to new_keys new keys has been launched.
+Status DeviceTable::CopyCounters(Content* content, int64_t new_keys,
+                                 void* stream) {
+  content->since_known += new_keys;
+  content->since_copy += new_keys;
+  if (content->copying) return Status();
+  TFE_CHECK_DEVICE(launchers_->copy(pinned_, content->view.counters,
+                                    sizeof(TableCounters), stream));
+  TFE_CHECK_DEVICE(launchers_->record_event(event_, stream));
+  content->since_copy = 0;
+  content->copying = true;
+  return Status();
+}
+
+Status DeviceTable::EnsureRoom(Content* content, int64_t n, void* stream) {
+  PollCounters(content);
+  if (content->HasRoom(n)) return Status();
+  TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
+  // Room for more batches if there is memory, else for this one.
+  Status status;
+  for (const int64_t keys : {n * (1 + kBatchesAhead), n}) {
+    if (content->HasRoom(keys)) return Status();
+    const int64_t new_rows = std::max<int64_t>(0, keys - content->known.free);
+    status = GrowIndex(content, content->known.size + keys, stream);
+    if (status.ok()) status = GrowRows(content, content->known.end + new_rows);
+    if (status.ok() || status.code() != StatusCode::kResourceExhausted) break;
+  }
+  return status;
+}
+
+Status DeviceTable::GrowIndex(Content* content, int64_t keys, void* stream) {
+  IndexView* const index = &content->view.index;
+  if (keys <= content->KeyCapacity()) return Status();
+  int64_t buckets = std::max<int64_t>(kFirstBuckets, index->num_buckets);
+  while (KeysOfBuckets(static_cast<uint32_t>(buckets)) < keys) {
+    buckets *= 2;
+    if (buckets > (int64_t{1} << 31)) {
+      return OutOfMemory(*content, buckets * int64_t{sizeof(IndexBucket)});
+    }
+  }
+  IndexView grown;
+  grown.num_buckets = static_cast<uint32_t>(buckets);
+  TFE_RETURN_IF_ERROR(AllocateArray(*content, buckets, &grown.buckets));
+  int error = launchers_->set_zero(
+      grown.buckets, buckets * int64_t{sizeof(IndexBucket)}, stream);
+  if (error == 0 && index->num_buckets > 0) {
+    error = launchers_->move_keys(MoveKeys{*index, grown}, index->num_buckets,
+                                  stream);
+  }
+  if (error != 0) {
+    allocator_->Release(grown.buckets);
+    return Check(error);
+  }
+  allocator_->Release(index->buckets);
+  *index = grown;
+  return Status();
+}
+
+Status DeviceTable::GrowRows(Content* content, int64_t rows) {
+  RowsView* const view = &content->view.rows;
+  while (content->row_capacity < rows) {
+    const int64_t more = view->RowsOfSlab(content->num_slabs);
+    if (content->num_slabs == kMaxSlabs || rows > kMaxRows) {
+      return OutOfMemory(*content, more * RowBytes(*view));
+    }
+    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * RowBytes(*view),
+                                      &view->slabs[content->num_slabs]));
+    ++content->num_slabs;
+    content->row_capacity += more;
+  }
+  return Status();
+}
+
+// Room for all rows up to the number given.
+Status DeviceTable::EnsureFreeList(Content* content, int64_t rows,
+                                   void* stream) {
+  if (content->free_capacity >= rows) return Status();
+  const int64_t capacity = std::max(rows, content->row_capacity);
+  uint32_t* grown;
+  TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &grown));
+  const int error = launchers_->copy(
+      grown, content->view.free_rows,
+      content->free_capacity * int64_t{sizeof(uint32_t)}, stream);
+  if (error != 0) {
+    allocator_->Release(grown);
+    return Check(error);
+  }
+  allocator_->Release(content->view.free_rows);
+  content->view.free_rows = grown;
+  content->free_capacity = capacity;
+  return Status();
+}
+
+Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
+                               Content* content, void* stream,
+                               int64_t* rows_reset) {
+  TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
+  Content changed;
+  SetLayout(rule, initial_slots, &changed.view.rows);
+  const int64_t end = content->known.end;
+  Status status = GrowRows(&changed, std::max(end, options_.reserve));
+  if (status.ok()) {
+    status = Check(launchers_->convert_rows(
+        ConvertRows{content->view.rows, changed.view.rows}, end, stream));
+  }
+  if (!status.ok()) {
+    ReleaseRows(&changed);
+    return status;
+  }
+  *rows_reset = content->view.rows.slot_width() > 0 ? content->known.size : 0;
+  ReleaseRows(content);
+  content->view.rows = changed.view.rows;
+  content->num_slabs = changed.num_slabs;
+  content->row_capacity = changed.row_capacity;
+  content->rule = rule;
+  return Status();
+}
+
+Status DeviceTable::GetSpace(const Content& content, int64_t n, bool sums,
+                             BatchSpace* space) {
+  space->scratch_slots = int64_t{1} << BitWidth(static_cast<uint64_t>(n) * 2);
+  const int64_t temporary =
+      std::max(launchers_->sort_bytes(n), launchers_->sum_bytes(n));
+  Carver measure(nullptr);
+  space->Carve(n, options_.dim, sums, temporary, &measure);
+  if (measure.used() > workspace_bytes_) {
+    void* memory;
+    TFE_RETURN_IF_ERROR(AllocateBytes(content, measure.used(), &memory));
+    allocator_->Release(workspace_);
+    workspace_ = static_cast<char*>(memory);
+    workspace_bytes_ = measure.used();
+  }
+  Carver carver(workspace_);
+  space->Carve(n, options_.dim, sums, temporary, &carver);
+  return Status();
+}
+
+Status DeviceTable::Leaders(const int64_t* keys, int64_t n, bool found,
+                            const BatchSpace& space, void* stream) {
+  const uint32_t* const wanted = found ? nullptr : space.flags;
+  TFE_CHECK_DEVICE(launchers_->clear_scratch(
+      ClearScratch{space.scratch, wanted}, space.scratch_slots, stream));
+  TFE_CHECK_DEVICE(launchers_->claim_leaders(
+      ClaimLeaders{keys, space.rows, found, space.scratch,
+                   static_cast<uint64_t>(space.scratch_slots) - 1,
+                   space.slot_of, wanted},
+      n, stream));
+  TFE_CHECK_DEVICE(launchers_->mark_leaders(
+      MarkLeaders{space.rows, found, space.scratch, space.slot_of,
+                  space.leaders, wanted},
+      n, stream));
+  return Check(launchers_->prefix_sum(space.leaders, space.ranks, n, space.temp,
+                                      space.temp_bytes, stream));
+}
+
+Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
+                                 int64_t n, uint32_t version,
+                                 const BatchSpace& space, void* stream) {
+  const DeviceView& view = content->view;
+  uint32_t* const missing = space.flags;
+  TFE_CHECK_DEVICE(
+      launchers_->set_zero(space.flags, 2 * sizeof(uint32_t), stream));
+  TFE_CHECK_DEVICE(launchers_->find_rows(
+      FindRows{view.index, keys, space.rows, space.positions, missing}, n,
+      stream));
+  TFE_RETURN_IF_ERROR(Leaders(keys, n, /*found=*/false, space, stream));
+  TFE_CHECK_DEVICE(
+      launchers_->insert_rows(InsertRows{view, keys, space.leaders, space.ranks,
+                                         version, space.rows, missing},
+                              n, stream));
+  TFE_CHECK_DEVICE(launchers_->share_rows(
+      ShareRows{space.scratch, space.slot_of, space.rows, missing}, n, stream));
+  TFE_CHECK_DEVICE(launchers_->count_leaders(
+      CountLeaders{space.leaders, space.ranks, n, /*removed=*/false,
+                   view.counters, /*total=*/nullptr},
+      1, stream));
+  TFE_RETURN_IF_ERROR(CopyCounters(content, n, stream));
+  return SortByRow(*content, n, space, stream);
+}
+
+Status DeviceTable::SortByRow(const Content& content, int64_t n,
+                              const BatchSpace& space, void* stream) {
+  const int bits =
+      std::max(1, BitWidth(static_cast<uint64_t>(content.row_capacity)));
+  return Check(launchers_->sort(space.rows, space.sorted_rows, space.positions,
+                                space.sorted_positions, n, std::min(bits, 32),
+                                space.temp, space.temp_bytes, stream));
+}
+
+Status DeviceTable::Size(void* stream, int64_t* size) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
+  *size = content_.known.size;
+  return Status();
+}
+
+Status DeviceTable::Stats(void* stream, TableStats* stats) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
+  stats->size = content_.known.size;
+  stats->index_bytes = int64_t{content_.view.index.num_buckets} *
+                       static_cast<int64_t>(sizeof(IndexBucket));
+  stats->index_slots =
+      int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
+  const int64_t row_bytes = RowBytes(content_.view.rows);
+  stats->row_bytes =
+      content_.row_capacity * row_bytes +
+      content_.free_capacity * static_cast<int64_t>(sizeof(uint32_t));
+  stats->row_used_bytes = stats->size * row_bytes;
+  stats->fixed_bytes =
+      static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
+      initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
+  return Status();
+}
+
+Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
+                           void* stream) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const DeviceView& view = content_.view;
+  return Check(launchers_->lookup(
+      tf_embedding::Lookup{view.index, view.rows, view.initial, keys, out}, n,
+      stream));
+}
+
+Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
+                                 void* stream) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const DeviceView& view = content_.view;
+  const PoolSpec& pool = request.pool;
+  if (request.rows == nullptr && pool.max_norm == 0) {
+    return Check(launchers_->lookup_bags(
+        LookupBags{view.index, view.rows, view.initial, request.keys,
+                   pool.combiner, request.splits, request.num_keys,
+                   request.weights, request.out},
+        request.num_bags, stream));
+  }
+  // Clipping needs whole vectors first.
+  float* vectors = request.rows;
+  void* temporary = nullptr;
+  if (vectors == nullptr && request.num_keys > 0) {
+    TFE_RETURN_IF_ERROR(AllocateBytes(
+        content_, request.num_keys * options_.dim * int64_t{sizeof(float)},
+        &temporary));
+    vectors = static_cast<float*>(temporary);
+  }
+  int error = launchers_->lookup(
+      tf_embedding::Lookup{view.index, view.rows, view.initial, request.keys,
+                           vectors},
+      request.num_keys, stream);
+  if (error == 0) {
+    error = launchers_->pool_bags(
+        PoolBags{pool, options_.dim, vectors, request.splits, request.num_keys,
+                 request.weights, request.out},
+        request.num_bags, stream);
+  }
+  allocator_->Release(temporary);
+  return Check(error);
+}
+
+Status DeviceTable::Find(const int64_t* keys, int64_t n,
+                         const AllocateColumns& allocate, void* stream) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  DeviceColumns out = {};
+  TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
+  return Check(launchers_->find_whole_rows(
+      FindWholeRows{content_.view, keys, out}, n, stream));
+}
+
+Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
+                          const float* gradients, const int64_t* counts,
+                          int64_t n, int64_t step, void* stream,
+                          int64_t* rows_reset) {
+  *rows_reset = 0;
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  TFE_RETURN_IF_ERROR(CheckStep(step));
+  if (n == 0) return Status();
+  std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(Adopt(rule, stream, rows_reset));
+  TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
+  BatchSpace space;
+  TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/true, &space));
+  const auto version = static_cast<uint32_t>(step);
+  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
+  uint32_t* const num_pieces = space.flags + 1;
+  const SortedBatch batch{space.sorted_rows, space.sorted_positions, n};
+  const Gradients values{gradients, counts, options_.dim};
+  if (n > kPiece) {
+    TFE_CHECK_DEVICE(launchers_->cut_pieces(
+        CutPieces{batch, space.cut, space.pieces, num_pieces}, n, stream));
+    TFE_CHECK_DEVICE(launchers_->sum_pieces(
+        SumPieces{space.sorted_positions, space.pieces, num_pieces, values,
+                  space.sums, space.sum_counts},
+        MaxPieces(n), stream));
+  }
+  return Check(launchers_->apply_rows(ToBytes(rule), content_.view.rows, batch,
+                                      values, space.cut, space.sums,
+                                      space.sum_counts, version, stream));
+}
+
+Status DeviceTable::AdoptRule(const BoundRule& rule, void* stream,
+                              int64_t* rows_reset) {
+  *rows_reset = 0;
+  std::lock_guard<std::mutex> lock(mutex_);
+  return Adopt(rule, stream, rows_reset);
+}
+
+Status DeviceTable::Adopt(const BoundRule& rule, void* stream,
+                          int64_t* rows_reset) {
+  if (content_.rule == rule.info) return Status();
+  float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
+  float* const scalars = std::copy_n(
+      rule.initial_vector_slots, rule.info->vector_slots.size(), initial_slots);
+  std::copy_n(rule.initial_scalar_slots, rule.info->scalar_slots.size(),
+              scalars);
+  return ChangeRule(rule.info, initial_slots, &content_, stream, rows_reset);
+}
+
+Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
+                           int64_t step, void* stream) {
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  TFE_RETURN_IF_ERROR(CheckStep(step));
+  if (n == 0) return Status();
+  std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
+  BatchSpace space;
+  TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
+  const auto version = static_cast<uint32_t>(step);
+  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
+  return Check(launchers_->set_vectors(
+      SetVectors{content_.view.rows, space.sorted_rows, space.sorted_positions,
+                 n, values, version},
+      n, stream));
+}
+
+Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
+                           int64_t* removed) {
+  *removed = 0;
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  if (n == 0) return Status();
+  std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
+  TFE_RETURN_IF_ERROR(EnsureFreeList(&content_, content_.known.end, stream));
+  BatchSpace space;
+  TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
+  const DeviceView& view = content_.view;
+  TFE_CHECK_DEVICE(
+      launchers_->set_zero(space.flags, 2 * sizeof(uint32_t), stream));
+  TFE_CHECK_DEVICE(launchers_->find_rows(
+      FindRows{view.index, keys, space.rows, space.positions, space.flags}, n,
+      stream));
+  TFE_RETURN_IF_ERROR(Leaders(keys, n, /*found=*/true, space, stream));
+  TFE_CHECK_DEVICE(launchers_->remove_rows(
+      RemoveRows{view, keys, space.rows, space.leaders, space.ranks}, n,
+      stream));
+  TFE_CHECK_DEVICE(launchers_->count_leaders(
+      CountLeaders{space.leaders, space.ranks, n, /*removed=*/true,
+                   view.counters, space.total},
+      1, stream));
+  TFE_CHECK_DEVICE(
+      launchers_->copy(removed, space.total, sizeof(*removed), stream));
+  return ReadCounters(&content_, stream);
+}
+
+Status DeviceTable::Clear(void* stream) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const RowsView& rows = content_.view.rows;
+  float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
+  float* const scalars =
+      std::copy_n(rows.initial_vector_slots, rows.vector_slots, initial_slots);
+  std::copy_n(rows.initial_scalar_slots, rows.scalar_slots, scalars);
+  Content empty;
+  const Status status =
+      MakeContent(content_.rule, initial_slots, stream, &empty);
+  if (!status.ok()) {
+    ReleaseContent(&empty);
+    return status;
+  }
+  ReleaseContent(&content_);
+  content_ = empty;
+  return Status();
+}
+
+Status DeviceTable::Export(const EmbeddingTable::Allocate& allocate,
+                           void* stream) {
+  TableShape host_shape = shape();
+  std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
+  host_shape.size = content_.known.size;
+  RowColumns out;
+  TFE_RETURN_IF_ERROR(allocate(host_shape, &out));
+  const int64_t end = content_.known.end;
+  if (end == 0) return Status();
+
+  const DeviceView& view = content_.view;
+  const int64_t dim = options_.dim;
+  const int64_t width = view.rows.slot_width();
+  const int64_t row_bytes = 4 * (dim + width) + 24;
+  const int64_t piece = std::clamp<int64_t>(kCopyBytes / row_bytes, 1, end);
+  int64_t* key_of_row;
+  uint32_t *used, *ranks;
+  char* temp;
+  DeviceColumns columns = {};
+  const int64_t sum_bytes = launchers_->sum_bytes(end);
+  const auto carve = [&](char* base) {
+    Carver carver(base);
+    carver.Take(end, &key_of_row);
+    carver.Take(end, &used);
+    carver.Take(end, &ranks);
+    carver.Take(sum_bytes, &temp);
+    carver.Take(piece, &columns.keys);
+    carver.Take(piece * dim, &columns.values);
+    carver.Take(piece * width, &columns.slots);
+    carver.Take(piece, &columns.frequency);
+    carver.Take(piece, &columns.version);
+    return carver.used();
+  };
+  void* memory;
+  TFE_RETURN_IF_ERROR(AllocateBytes(content_, carve(nullptr), &memory));
+  carve(static_cast<char*>(memory));
+  const auto write = [&]() -> Status {
+    TFE_CHECK_DEVICE(launchers_->set_zero(used, end * 4, stream));
+    TFE_CHECK_DEVICE(
+        launchers_->tell_rows(TellRows{view.index, key_of_row, used},
+                              view.index.num_buckets, stream));
+    TFE_CHECK_DEVICE(
+        launchers_->prefix_sum(used, ranks, end, temp, sum_bytes, stream));
+    int64_t done = 0;
+    for (int64_t from = 0; from < end; from += piece) {
+      const int64_t rows = std::min(piece, end - from);
+      TFE_CHECK_DEVICE(launchers_->export_rows(
+          ExportRows{view.rows, key_of_row, used, ranks, from, columns}, rows,
+          stream));
+      uint32_t last_rank, last_used;
+      TFE_CHECK_DEVICE(
+          launchers_->copy(&last_rank, ranks + from + rows - 1, 4, stream));
+      TFE_CHECK_DEVICE(
+          launchers_->copy(&last_used, used + from + rows - 1, 4, stream));
+      TFE_CHECK_DEVICE(launchers_->synchronize(stream));
+      const int64_t n = int64_t{last_rank} + last_used - done;
+      const auto fetch = [&](auto* to, const auto* from_device,
+                             int64_t width_of_row) {
+        if (to == nullptr) return 0;
+        return launchers_->copy(
+            to + done * width_of_row, from_device,
+            n * width_of_row * static_cast<int64_t>(sizeof(*to)), stream);
+      };
+      TFE_CHECK_DEVICE(fetch(out.keys, columns.keys, 1));
+      TFE_CHECK_DEVICE(fetch(out.values, columns.values, dim));
+      TFE_CHECK_DEVICE(fetch(out.slots, columns.slots, width));
+      TFE_CHECK_DEVICE(fetch(out.frequency, columns.frequency, 1));
+      TFE_CHECK_DEVICE(fetch(out.version, columns.version, 1));
+      TFE_CHECK_DEVICE(launchers_->synchronize(stream));
+      done += n;
+    }
+    return Status();
+  };
+  const Status status = write();
+  allocator_->Release(memory);
+  return status;
+}
+
+Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
+                           bool replace, void* stream) {
+  const RuleInfo* rule;
+  TFE_RETURN_IF_ERROR(CheckImport(shape, rows, options_.dim, &rule));
+  std::vector<float> initial_slots = shape.initial_slots;
+  initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!replace) {
+    if (rule != content_.rule) {
+      TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
+      if (content_.known.size > 0) {
+        return InvalidArgument(
+            "rule is \"", shape.rule,
+            "\", but the table's rows hold slots of \"",
+            content_.rule == nullptr ? "" : content_.rule->name,
+            "\"; import with replace, or export from the same rule");
+      }
+      int64_t rows_reset;
+      TFE_RETURN_IF_ERROR(ChangeRule(rule, initial_slots.data(), &content_,
+                                     stream, &rows_reset));
+    }
+    return ImportPieces(rows, shape.size, shape.slot_width, &content_, stream);
+  }
+  // The counters' copy may belong to what is replaced.
+  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
+  Content fresh;
+  Status status = MakeContent(rule, initial_slots.data(), stream, &fresh);
+  if (status.ok()) {
+    status = ImportPieces(rows, shape.size, shape.slot_width, &fresh, stream);
+  }
+  if (!status.ok()) {
+    ReleaseContent(&fresh);
+    return status;
+  }
+  ReleaseContent(&content_);
+  content_ = fresh;
+  return Status();
+}
+
+Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,
+                                 int slot_width, Content* content,
+                                 void* stream) {
+  if (n == 0) return Status();
+  const int64_t dim = options_.dim;
+  const int64_t width = slot_width;
+  const int64_t row_bytes = 4 * (dim + width) + 24;
+  const int64_t piece = std::clamp<int64_t>(kCopyBytes / row_bytes, 1, n);
+  int64_t *keys, *frequency, *version;
+  float *values, *slots;
+  const auto carve = [&](char* base) {
+    Carver carver(base);
+    carver.Take(piece, &keys);
+    carver.Take(piece * dim, &values);
+    carver.Take(piece * width, &slots);
+    carver.Take(piece, &frequency);
+    carver.Take(piece, &version);
+    return carver.used();
+  };
+  void* memory;
+  TFE_RETURN_IF_ERROR(AllocateBytes(*content, carve(nullptr), &memory));
+  carve(static_cast<char*>(memory));
+  const auto read = [&]() -> Status {
+    for (int64_t from = 0; from < n; from += piece) {
+      const int64_t count = std::min(piece, n - from);
+      const auto send = [&](auto* to, const auto* from_host,
+                            int64_t width_of_row) {
+        return launchers_->copy(
+            to, from_host + from * width_of_row,
+            count * width_of_row * static_cast<int64_t>(sizeof(*to)), stream);
+      };
+      TFE_CHECK_DEVICE(send(keys, rows.keys, 1));
+      TFE_CHECK_DEVICE(send(values, rows.values, dim));
+      if (width > 0) TFE_CHECK_DEVICE(send(slots, rows.slots, width));
+      TFE_CHECK_DEVICE(send(frequency, rows.frequency, 1));
+      TFE_CHECK_DEVICE(send(version, rows.version, 1));
+      TFE_RETURN_IF_ERROR(EnsureRoom(content, count, stream));
+      BatchSpace space;
+      TFE_RETURN_IF_ERROR(GetSpace(*content, count, /*sums=*/false, &space));
+      TFE_RETURN_IF_ERROR(
+          FindOrInsert(content, keys, count, /*version=*/0, space, stream));
+      TFE_CHECK_DEVICE(launchers_->set_rows(
+          SetRows{content->view.rows, space.sorted_rows, space.sorted_positions,
+                  count, values, slots, frequency, version},
+          count, stream));
+      // The next piece goes into the same memory, from memory of the caller's.
+      TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
+    }
+    return Status();
+  };
+  const Status status = read();
+  allocator_->Release(memory);
+  return status;
+}
+
+namespace {
+
+// Rows of the host, column by column.
+struct HostRows {
+  EmbeddingTable::Allocate Allocate(int dim) {
+    return [this, dim](const TableShape& wanted, RowColumns* out) {
+      shape = wanted;
+      keys.resize(shape.size);
+      values.resize(shape.size * dim);
+      slots.resize(shape.size * shape.slot_width);
+      frequency.resize(shape.size);
+      version.resize(shape.size);
+      out->keys = keys.data();
+      out->values = values.data();
+      out->slots = slots.data();
+      out->frequency = frequency.data();
+      out->version = version.data();
+      return Status();
+    };
+  }
+  ConstRowColumns view() const {
+    return ConstRowColumns{keys.data(), values.data(), slots.data(),
+                           frequency.data(), version.data()};
+  }
+
+  TableShape shape;
+  std::vector<int64_t> keys;
+  std::vector<float> values;
+  std::vector<float> slots;
+  std::vector<int64_t> frequency;
+  std::vector<int64_t> version;
+};
+
+Status OutOfHostMemory(const std::string& name) {
+  return ResourceExhausted(
+      "out of host memory for the rows of embedding table ", name,
+      ", which are copied from or to the device");
+}
+
+}  // namespace
+
+Status DeviceTable::ToHost(void* stream, Executor* executor,
+                           std::unique_ptr<EmbeddingTable>* table) {
+  try {
+    TableOptions options;
+    options.dim = options_.dim;
+    options.initializer = initializer()->spec();
+    TFE_RETURN_IF_ERROR(EmbeddingTable::Create(std::move(options), table));
+    HostRows rows;
+    TFE_RETURN_IF_ERROR(Export(rows.Allocate(options_.dim), stream));
+    return (*table)->Import(rows.shape, rows.view(), /*replace=*/true,
+                            executor);
+  } catch (const std::bad_alloc&) {
+    return OutOfHostMemory(options_.name);
+  }
+}
+
+Status DeviceTable::FromHost(const EmbeddingTable& table, void* stream,
+                             Executor* executor) {
+  try {
+    HostRows rows;
+    TFE_RETURN_IF_ERROR(table.Export(rows.Allocate(options_.dim), executor));
+    TFE_RETURN_IF_ERROR(
+        Import(rows.shape, rows.view(), /*replace=*/true, stream));
+    return set_initializer(table.initializer(), stream);
+  } catch (const std::bad_alloc&) {
+    return OutOfHostMemory(options_.name);
+  }
+}
+
+#undef TFE_CHECK_DEVICE
+
+}  // namespace tf_embedding

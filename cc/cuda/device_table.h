@@ -1,0 +1,223 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// DeviceTable: the table of cc/core/table.h, in a device's memory.
+//
+// Same rows, same rules, same initial values: the functors are the CPU's own
+// source. This class runs on the host and decides what to launch; the kernels
+// are in *_functors.h, the device behind launchers.h.
+//
+// An update. Find the row of every position; of the keys that have none find
+// the leaders (table_functors.h), number them, give birth to their rows; sort
+// (row, position) pairs; sum and apply once a row (apply_functors.h). A lookup
+// is one kernel: it finds and copies, and computes initial vectors on the way.
+//
+// Nothing waits. The host never looks at what a batch did before it launches
+// the next one. How many rows there are it learns from the counters, which are
+// copied back behind a batch and looked at when they have come; until then it
+// assumes that every key of every batch since was new. Room is made for
+// kBatchesAhead batches of all new keys, so that in the steady state an update
+// allocates nothing and waits for nothing. Where the assumption runs out of
+// room, and whenever a caller wants to know a number (size, Export, Remove,
+// another rule), the stream is waited for.
+//
+// Results. What a batch does to the content is a function of the content and
+// the batch. Sums: see apply_functors.h. Row numbers too, and with them the
+// order of Export; only the place of a key in its bucket depends on the race.
+//
+// Memory. Growing the index holds the old and the new one for a moment; growing
+// the rows adds a slab and copies nothing. Removed rows are used again; memory
+// goes back with Clear. Batches need a workspace of about 50 bytes a key, kept.
+//
+// Thread safety: any thread may call; a mutex keeps the launches of one call
+// together. All calls must use streams that wait for each other, normally one.
+// Failure: arguments are checked before anything is launched; memory that runs
+// out is kResourceExhausted with the content unchanged; what the device reports
+// is kInternal.
+
+#ifndef TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_H_
+#define TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cc/core/status.h"
+#include "cc/core/table.h"
+#include "cc/cuda/launchers.h"
+
+namespace tf_embedding {
+
+// Where a table's memory comes from.
+class DeviceAllocator {
+ public:
+  virtual ~DeviceAllocator() = default;
+  // Null where there is none. At least 256-byte aligned.
+  virtual void* Allocate(int64_t bytes) = 0;
+  // What the streams were given before may still use the memory.
+  virtual void Release(void* memory) = 0;
+};
+
+// The launchers' own.
+std::unique_ptr<DeviceAllocator> MakeDeviceAllocator(
+    const DeviceLaunchers* launchers);
+
+struct DeviceTableOptions {
+  std::string name;  // for errors
+  int dim = 0;
+  InitializerSpec initializer;
+  int64_t reserve = 0;  // rows for which there is room from the start
+};
+
+// A lookup of one feature; pointers to device memory, otherwise as
+// PooledRequest.
+struct DevicePooledRequest {
+  const int64_t* keys = nullptr;
+  int64_t num_keys = 0;
+  const int64_t* splits = nullptr;
+  int64_t num_bags = 0;
+  const float* weights = nullptr;
+  PoolSpec pool;
+  float* out = nullptr;
+  float* rows = nullptr;
+};
+
+class DeviceTable {
+ public:
+  static Status Create(DeviceTableOptions options,
+                       const DeviceLaunchers* launchers,
+                       std::unique_ptr<DeviceAllocator> allocator, void* stream,
+                       std::unique_ptr<DeviceTable>* table);
+  ~DeviceTable();
+  DeviceTable(const DeviceTable&) = delete;
+  DeviceTable& operator=(const DeviceTable&) = delete;
+
+  int dim() const { return options_.dim; }
+  const std::string& name() const { return options_.name; }
+  std::string rule() const;
+  std::shared_ptr<const Initializer> initializer() const;
+  Status set_initializer(std::shared_ptr<const Initializer> initializer,
+                         void* stream);
+  // Without the size, which the device knows.
+  TableShape shape() const;
+  // These wait for the stream.
+  Status Size(void* stream, int64_t* size);
+  Status Stats(void* stream, TableStats* stats);
+
+  // keys, out: device memory, as everything below except where said.
+  Status Lookup(const int64_t* keys, int64_t n, float* out, void* stream);
+  Status LookupPooled(const DevicePooledRequest& request, void* stream);
+  // allocate is called once with the width of slots; it gives every column but
+  // keys.
+  using AllocateColumns =
+      std::function<Status(int slot_width, DeviceColumns* out)>;
+  Status Find(const int64_t* keys, int64_t n, const AllocateColumns& allocate,
+              void* stream);
+
+  Status Apply(const BoundRule& rule, const int64_t* keys,
+               const float* gradients, const int64_t* counts, int64_t n,
+               int64_t step, void* stream, int64_t* rows_reset);
+  Status AdoptRule(const BoundRule& rule, void* stream, int64_t* rows_reset);
+  Status Upsert(const int64_t* keys, const float* values, int64_t n,
+                int64_t step, void* stream);
+  // Waits for the stream.
+  Status Remove(const int64_t* keys, int64_t n, void* stream, int64_t* removed);
+  Status Clear(void* stream);
+
+  // Between the host's memory and the device, a piece at a time; both wait.
+  // As those of EmbeddingTable.
+  Status Export(const EmbeddingTable::Allocate& allocate, void* stream);
+  Status Import(const TableShape& shape, const ConstRowColumns& rows,
+                bool replace, void* stream);
+
+  // The whole content as a table of the host, and back, bit for bit.
+  Status ToHost(void* stream, Executor* executor,
+                std::unique_ptr<EmbeddingTable>* table);
+  Status FromHost(const EmbeddingTable& table, void* stream,
+                  Executor* executor);
+
+ private:
+  // Index, rows and counters.
+  struct Content {
+    DeviceView view;
+    const RuleInfo* rule = nullptr;
+    int num_slabs = 0;
+    int64_t row_capacity = 0;
+    int64_t free_capacity = 0;  // of view.free_rows
+    // What the host knows of the counters: as of the last look, how many keys
+    // at most were new since, and since the copy that is under way.
+    TableCounters known;
+    int64_t since_known = 0;
+    int64_t since_copy = 0;
+    bool copying = false;
+
+    int64_t KeyCapacity() const;
+    int64_t MaxSize() const { return known.size + since_known; }
+    // Whether there is room for so many new keys, whatever is under way.
+    bool HasRoom(int64_t keys) const;
+  };
+  struct BatchSpace;
+
+  DeviceTable(DeviceTableOptions options, const DeviceLaunchers* launchers,
+              std::unique_ptr<DeviceAllocator> allocator);
+
+  Status Init(void* stream);
+  Status Check(int error) const;
+  Status OutOfMemory(const Content& content, int64_t bytes) const;
+  Status AllocateBytes(const Content& content, int64_t bytes, void** memory);
+  template <class T>
+  Status AllocateArray(const Content& content, int64_t n, T** memory);
+  Status SetInitializer(std::shared_ptr<const Initializer> initializer,
+                        void* stream);
+
+  Status MakeContent(const RuleInfo* rule, const float* initial_slots,
+                     void* stream, Content* content);
+  void SetLayout(const RuleInfo* rule, const float* initial_slots,
+                 RowsView* rows) const;
+  void ReleaseRows(Content* content);
+  void ReleaseContent(Content* content);
+  // The counters, exactly.
+  Status ReadCounters(Content* content, void* stream);
+  void PollCounters(Content* content);
+  Status CopyCounters(Content* content, int64_t new_keys, void* stream);
+  Status EnsureRoom(Content* content, int64_t n, void* stream);
+  Status GrowIndex(Content* content, int64_t keys, void* stream);
+  Status GrowRows(Content* content, int64_t rows);
+  Status EnsureFreeList(Content* content, int64_t rows, void* stream);
+  Status Adopt(const BoundRule& rule, void* stream, int64_t* rows_reset);
+  Status ChangeRule(const RuleInfo* rule, const float* initial_slots,
+                    Content* content, void* stream, int64_t* rows_reset);
+
+  Status GetSpace(const Content& content, int64_t n, bool sums,
+                  BatchSpace* space);
+  Status Leaders(const int64_t* keys, int64_t n, bool found,
+                 const BatchSpace& space, void* stream);
+  // Finds the rows of a batch, those of new keys being born, and sorts them.
+  Status FindOrInsert(Content* content, const int64_t* keys, int64_t n,
+                      uint32_t version, const BatchSpace& space, void* stream);
+  Status SortByRow(const Content& content, int64_t n, const BatchSpace& space,
+                   void* stream);
+  Status ImportPieces(const ConstRowColumns& rows, int64_t n, int slot_width,
+                      Content* content, void* stream);
+
+  const DeviceTableOptions options_;
+  const DeviceLaunchers* const launchers_;
+  const std::unique_ptr<DeviceAllocator> allocator_;
+
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  Content content_;
+  std::shared_ptr<const Initializer> initializer_;
+  InitialView initial_;
+  TableCounters* pinned_ = nullptr;  // where the counters are copied to
+  void* event_ = nullptr;
+  char* workspace_ = nullptr;
+  int64_t workspace_bytes_ = 0;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_H_

@@ -1,0 +1,213 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cc/cuda/launchers_host.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+namespace tf_embedding {
+namespace {
+
+constexpr int kUnknownRule = 1;
+constexpr int64_t kAlignment = 256;
+
+// A launch of fewer items is not worth threads.
+constexpr int64_t kMinItemsOfThread = 64;
+
+HostLaunches& Launches() {
+  static HostLaunches launches;
+  return launches;
+}
+
+struct Counts {
+  std::atomic<int64_t> launches{0};
+  std::atomic<int64_t> allocations{0};
+  std::atomic<int64_t> synchronizations{0};
+  std::mutex mutex;
+  // Guarded by mutex.
+  std::unordered_map<void*, int64_t> sizes;
+  int64_t bytes_held = 0;
+};
+Counts& AllCounts() {
+  static auto* const counts = new Counts;
+  return *counts;
+}
+
+// Item number i of a permutation of 0..n-1.
+int64_t Permuted(int64_t i, int64_t n, uint64_t order) {
+  if (order == 0) return i;
+  auto step = static_cast<int64_t>(MixKey(static_cast<int64_t>(order)) %
+                                   static_cast<uint64_t>(n));
+  while (std::gcd(step, n) != 1) ++step;
+  const auto start = static_cast<int64_t>(order % static_cast<uint64_t>(n));
+  return static_cast<int64_t>(
+      (static_cast<unsigned __int128>(i) * static_cast<uint64_t>(step) +
+       static_cast<uint64_t>(start)) %
+      static_cast<uint64_t>(n));
+}
+
+template <int kLanes, class Functor>
+int Launch(const Functor& functor, int64_t n, void* /*stream*/) {
+  if (n <= 0) return 0;
+  const HostLaunches& launches = Launches();
+  AllCounts().launches.fetch_add(1, std::memory_order_relaxed);
+  const auto run = [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      functor(SerialGroup(), Permuted(i, n, launches.order));
+    }
+  };
+  const int64_t pieces = std::clamp<int64_t>(n / kMinItemsOfThread, 1,
+                                             std::max(1, launches.threads));
+  std::vector<std::thread> threads;
+  for (int64_t t = 1; t < pieces; ++t) {
+    threads.emplace_back(run, n * t / pieces, n * (t + 1) / pieces);
+  }
+  run(0, n / pieces);
+  for (std::thread& thread : threads) thread.join();
+  return 0;
+}
+
+#include "cc/cuda/launchers.inc"
+
+const char* Describe(int error) {
+  return error == kUnknownRule ? "unknown rule" : "no error";
+}
+
+int DeviceCount() { return 1; }
+
+void* Allocate(int64_t bytes) {
+  Counts& counts = AllCounts();
+  counts.allocations.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard<std::mutex> lock(counts.mutex);
+  const int64_t limit = Launches().memory_limit;
+  if (limit >= 0 && counts.bytes_held + bytes > limit) return nullptr;
+  void* const memory = std::aligned_alloc(
+      kAlignment,
+      (std::max<int64_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
+  if (memory == nullptr) return nullptr;
+  // What a device's memory holds at first is anything.
+  std::memset(memory, 0xA5, static_cast<size_t>(bytes));
+  counts.sizes[memory] = bytes;
+  counts.bytes_held += bytes;
+  return memory;
+}
+
+void Release(void* memory) {
+  if (memory == nullptr) return;
+  Counts& counts = AllCounts();
+  std::lock_guard<std::mutex> lock(counts.mutex);
+  counts.bytes_held -= counts.sizes[memory];
+  counts.sizes.erase(memory);
+  std::free(memory);
+}
+
+void* AllocatePinned(int64_t bytes) {
+  return std::calloc(1, static_cast<size_t>(bytes));
+}
+void ReleasePinned(void* memory) { std::free(memory); }
+
+int Copy(void* to, const void* from, int64_t bytes, void* /*stream*/) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+  return 0;
+}
+int SetZero(void* memory, int64_t bytes, void* /*stream*/) {
+  if (bytes > 0) std::memset(memory, 0, static_cast<size_t>(bytes));
+  return 0;
+}
+int Synchronize(void* /*stream*/) {
+  AllCounts().synchronizations.fetch_add(1, std::memory_order_relaxed);
+  return 0;
+}
+
+int CreateEvent(void** event) {
+  static char any;
+  *event = &any;
+  return 0;
+}
+void DestroyEvent(void* /*event*/) {}
+int RecordEvent(void* /*event*/, void* /*stream*/) { return 0; }
+int Done(void* /*event*/, bool* done) {
+  *done = true;
+  return 0;
+}
+
+int Wait(void* /*event*/) { return 0; }
+
+int64_t SortBytes(int64_t /*n*/) { return 1; }
+int Sort(const uint32_t* keys, uint32_t* sorted_keys, const uint32_t* values,
+         uint32_t* sorted_values, int64_t n, int end_bit, void* /*workspace*/,
+         int64_t /*workspace_bytes*/, void* /*stream*/) {
+  const uint32_t mask = end_bit >= 32 ? 0xFFFFFFFFu : (1u << end_bit) - 1;
+  std::vector<uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    return (keys[a] & mask) < (keys[b] & mask);
+  });
+  for (int64_t i = 0; i < n; ++i) {
+    sorted_keys[i] = keys[order[i]];
+    sorted_values[i] = values[order[i]];
+  }
+  return 0;
+}
+
+int64_t SumBytes(int64_t /*n*/) { return 1; }
+int PrefixSum(const uint32_t* values, uint32_t* sums, int64_t n,
+              void* /*workspace*/, int64_t /*workspace_bytes*/,
+              void* /*stream*/) {
+  uint32_t sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    sums[i] = sum;
+    sum += values[i];
+  }
+  return 0;
+}
+
+DeviceLaunchers MakeLaunchers() {
+  DeviceLaunchers launchers = {};
+  launchers.describe = Describe;
+  launchers.device_count = DeviceCount;
+  launchers.allocate = Allocate;
+  launchers.release = Release;
+  launchers.allocate_pinned = AllocatePinned;
+  launchers.release_pinned = ReleasePinned;
+  launchers.copy = Copy;
+  launchers.set_zero = SetZero;
+  launchers.synchronize = Synchronize;
+  launchers.create_event = CreateEvent;
+  launchers.destroy_event = DestroyEvent;
+  launchers.record_event = RecordEvent;
+  launchers.done = Done;
+  launchers.wait = Wait;
+  launchers.sort_bytes = SortBytes;
+  launchers.sort = Sort;
+  launchers.sum_bytes = SumBytes;
+  launchers.prefix_sum = PrefixSum;
+  SetKernels(&launchers);
+  return launchers;
+}
+
+}  // namespace
+
+void SetHostLaunches(const HostLaunches& launches) { Launches() = launches; }
+
+HostLaunchCounts CountHostLaunches() {
+  Counts& counts = AllCounts();
+  std::lock_guard<std::mutex> lock(counts.mutex);
+  return HostLaunchCounts{counts.launches.load(), counts.allocations.load(),
+                          counts.synchronizations.load(), counts.bytes_held};
+}
+
+extern "C" const DeviceLaunchers* tfe_host_launchers() {
+  static const DeviceLaunchers launchers = MakeLaunchers();
+  return &launchers;
+}
+
+}  // namespace tf_embedding

@@ -1,0 +1,246 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// A table in device memory, as kernels see it: plain data, passed by value.
+//
+// Index. The CPU's buckets (cc/core/index.h): one line of 64 bytes, five keys,
+// their row numbers, bits that say which are taken, and how many keys went
+// further. A search reads one or two lines and then the row: two dependent
+// accesses, where an index of digests needs three. Every int64 is a key. Unlike
+// the CPU's, a removal leaves a hole that a later key fills.
+//
+//   Insertion by many threads at once, of distinct keys that are absent: a
+//   thread takes a slot by setting its bit, and whoever found it clear owns it.
+//   No search runs in the same launch, so nothing needs an order.
+//   Removal likewise: whoever clears the bit has removed the key.
+//
+// Rows. Row r lives in slab k: slabs double from the first one up to kLargeSlab
+// bytes and are of one size after that, so that growing copies nothing and
+// wastes at most half of small tables. A slab is
+//
+//   [ record x R | meta x R ]     record: [ vector | slots ], as on the CPU
+//
+// The view has the addresses of all slabs (1.5 KB of kernel arguments, read
+// from the constant cache).
+
+#ifndef TF_EMBEDDING_CC_CUDA_TABLE_VIEW_H_
+#define TF_EMBEDDING_CC_CUDA_TABLE_VIEW_H_
+
+#include <cstdint>
+
+#include "cc/core/hash.h"
+#include "cc/core/index.h"
+#include "cc/core/initial_value.h"
+#include "cc/core/initializer.h"
+#include "cc/core/philox.h"
+#include "cc/core/row_store.h"
+#include "cc/cuda/device.h"
+
+namespace tf_embedding {
+
+constexpr int kMaxSlabs = 192;
+constexpr int64_t kFirstSlab = int64_t{64} << 10;  // bytes, about
+constexpr int64_t kLargeSlab = int64_t{1} << 30;
+
+// x > 0.
+TFE_HOST_DEVICE inline int FloorLog2(uint32_t x) {
+#if defined(__CUDA_ARCH__)
+  return 31 - __clz(static_cast<int>(x));
+#else
+  return 31 - __builtin_clz(x);
+#endif
+}
+
+struct IndexView {
+  IndexBucket* buckets = nullptr;
+  uint32_t num_buckets = 0;
+};
+
+struct RowsView {
+  // Of row r: which slab, and which place in it.
+  TFE_HOST_DEVICE int Slab(uint32_t row, int64_t* place) const {
+    const int64_t shifted = int64_t{row} + (int64_t{1} << log2_first);
+    const int64_t large = shifted >> (log2_first + doublings);
+    if (large != 0) {
+      *place = shifted & ((int64_t{1} << (log2_first + doublings)) - 1);
+      return doublings + static_cast<int>(large) - 1;
+    }
+    const int slab = FloorLog2(static_cast<uint32_t>(shifted >> log2_first));
+    *place = shifted - (int64_t{1} << (log2_first + slab));
+    return slab;
+  }
+  TFE_HOST_DEVICE int64_t RowsOfSlab(int slab) const {
+    return int64_t{1} << (log2_first + (slab < doublings ? slab : doublings));
+  }
+  TFE_HOST_DEVICE float* Record(uint32_t row) const {
+    int64_t place;
+    const int slab = Slab(row, &place);
+    return reinterpret_cast<float*>(slabs[slab] + place * stride);
+  }
+  TFE_HOST_DEVICE RowMeta* Meta(uint32_t row) const {
+    int64_t place;
+    const int slab = Slab(row, &place);
+    return reinterpret_cast<RowMeta*>(slabs[slab] + RowsOfSlab(slab) * stride) +
+           place;
+  }
+  TFE_HOST_DEVICE int slot_width() const {
+    return dim * vector_slots + scalar_slots;
+  }
+
+  char* slabs[kMaxSlabs] = {};
+  int log2_first = 0;  // rows of the first slab
+  int doublings = 0;
+  int64_t stride = 4;  // bytes from one record to the next
+  int dim = 1;
+  int vector_slots = 0;
+  int scalar_slots = 0;
+  float initial_vector_slots[kMaxVectorSlots] = {};
+  float initial_scalar_slots[kMaxScalarSlots] = {};
+};
+
+// initializer.h, in device memory.
+struct InitialView {
+  InitializerKind kind = InitializerKind::kConstant;
+  float a = 0;
+  float b = 0;
+  float range = 0;
+  float most = 0;
+  uint64_t seed = 0;
+  const float* matrix = nullptr;
+  int64_t matrix_rows = 0;
+};
+
+// What a stream of updates leaves behind, in device memory.
+struct TableCounters {
+  int64_t size = 0;
+  uint32_t end = 0;   // rows 0..end-1 have been handed out
+  uint32_t free = 0;  // of them, how many are on the free list
+};
+
+struct DeviceView {
+  IndexView index;
+  RowsView rows;
+  InitialView initial;
+  TableCounters* counters = nullptr;
+  uint32_t* free_rows = nullptr;
+};
+
+TFE_DEVICE uint32_t NextBucket(const IndexView& index, uint32_t bucket) {
+  return bucket + 1 == index.num_buckets ? 0 : bucket + 1;
+}
+
+// kNoRow where the key is absent. Not in a launch that inserts or removes.
+TFE_DEVICE uint32_t FindRow(const IndexView& index, int64_t key) {
+  if (index.num_buckets == 0) return kNoRow;
+  uint32_t at = BucketOfHash(MixKey(key), index.num_buckets);
+  for (uint32_t probes = 0; probes < index.num_buckets; ++probes) {
+    const IndexBucket& bucket = index.buckets[at];
+    const uint32_t control = bucket.control;
+    uint32_t row = kNoRow;
+    for (int s = 0; s < kSlotsPerBucket; ++s) {
+      if (bucket.keys[s] == key && (control >> s & 1) != 0)
+        row = bucket.rows[s];
+    }
+    if (row != kNoRow) return row;
+    if ((control & IndexBucket::kPassedMask) == 0) return kNoRow;
+    at = NextBucket(index, at);
+  }
+  return kNoRow;
+}
+
+// The key must be absent, and there must be room.
+TFE_DEVICE void InsertKey(const IndexView& index, int64_t key, uint32_t row) {
+  uint32_t at = BucketOfHash(MixKey(key), index.num_buckets);
+  for (;;) {
+    IndexBucket* const bucket = index.buckets + at;
+    uint32_t control = AtomicLoad(&bucket->control);
+    for (int s = 0; s < kSlotsPerBucket; ++s) {
+      const uint32_t bit = 1u << s;
+      if ((control & bit) != 0) continue;
+      control = AtomicOr(&bucket->control, bit);
+      if ((control & bit) != 0) continue;
+      bucket->keys[s] = key;
+      bucket->rows[s] = row;
+      return;
+    }
+    // A count that is full stays full.
+    while (control < IndexBucket::kPassedMask) {
+      const uint32_t before = AtomicSwapIf(&bucket->control, control,
+                                           control + IndexBucket::kOnePassed);
+      if (before == control) break;
+      control = before;
+    }
+    at = NextBucket(index, at);
+  }
+}
+
+// Whether this thread is the one that removed the key.
+TFE_DEVICE bool RemoveKey(const IndexView& index, int64_t key) {
+  if (index.num_buckets == 0) return false;
+  const uint32_t home = BucketOfHash(MixKey(key), index.num_buckets);
+  uint32_t at = home;
+  for (uint32_t probes = 0; probes < index.num_buckets; ++probes) {
+    IndexBucket* const bucket = index.buckets + at;
+    const uint32_t control = AtomicLoad(&bucket->control);
+    for (int s = 0; s < kSlotsPerBucket; ++s) {
+      const uint32_t bit = 1u << s;
+      if (bucket->keys[s] != key || (control & bit) == 0) continue;
+      if ((AtomicAnd(&bucket->control, ~bit) & bit) == 0) return false;
+      for (uint32_t b = home; b != at; b = NextBucket(index, b)) {
+        uint32_t* const passed = &index.buckets[b].control;
+        uint32_t seen = AtomicLoad(passed);
+        while (seen < IndexBucket::kPassedMask) {
+          const uint32_t before =
+              AtomicSwapIf(passed, seen, seen - IndexBucket::kOnePassed);
+          if (before == seen) break;
+          seen = before;
+        }
+      }
+      return true;
+    }
+    if ((control & IndexBucket::kPassedMask) == 0) return false;
+    at = NextBucket(index, at);
+  }
+  return false;
+}
+
+TFE_DEVICE float InitialValue(const InitialView& initial, int64_t key, int dim,
+                              int column) {
+  if (initial.kind == InitializerKind::kConstant) return initial.a;
+  if (initial.kind == InitializerKind::kMatrix) {
+    int64_t row = key % initial.matrix_rows;
+    if (row < 0) row += initial.matrix_rows;
+    return initial.matrix[row * dim + column];
+  }
+  const PhiloxWords words =
+      Philox4x32(static_cast<uint64_t>(key), static_cast<uint64_t>(column / 4),
+                 initial.seed);
+  // Not words.w[column % 4]: an index would put them into memory.
+  const int which = column % 4;
+  const uint32_t word = which == 0   ? words.w[0]
+                        : which == 1 ? words.w[1]
+                        : which == 2 ? words.w[2]
+                                     : words.w[3];
+  switch (initial.kind) {
+    case InitializerKind::kUniform:
+      return UniformValue(word, initial.a, initial.range, initial.most);
+    case InitializerKind::kNormal:
+      return NormalValue(word, initial.a, initial.b);
+    default:
+      return TruncatedNormalValue(word, initial.a, initial.b);
+  }
+}
+
+// What slot value number place (after the vector) of a new row is.
+TFE_DEVICE float InitialSlot(const RowsView& rows, int place) {
+  for (int k = 0; k < kMaxVectorSlots; ++k) {
+    if (k < rows.vector_slots && place < (k + 1) * rows.dim) {
+      return rows.initial_vector_slots[k];
+    }
+  }
+  return rows.initial_scalar_slots[0];
+}
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CUDA_TABLE_VIEW_H_

@@ -1,0 +1,780 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// DeviceTable against EmbeddingTable: bit for bit. Its kernels are run by the
+// host, in several orders and by several threads; with
+// TF_EMBEDDING_TEST_ON_CUDA (tests/gpu/run.sh) by a GPU.
+
+#include "cc/cuda/device_table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#if !defined(TF_EMBEDDING_TEST_ON_CUDA)
+#include "cc/cuda/launchers_host.h"
+#endif
+#include "tests/cc/random.h"
+#include "tests/cc/table_util.h"
+#include "tests/cc/testing.h"
+
+namespace tf_embedding {
+namespace {
+
+using testing::Bind;
+using testing::Columns;
+using testing::Contents;
+using testing::ExportAll;
+using testing::MixedKeys;
+using testing::Rng;
+using testing::SameBits;
+using testing::Trace;
+
+SerialExecutor executor;
+
+#if defined(TF_EMBEDDING_TEST_ON_CUDA)
+constexpr bool kOnHost = false;
+const DeviceLaunchers* const launchers = tfe_cuda_launchers();
+#else
+constexpr bool kOnHost = true;
+const DeviceLaunchers* const launchers = tfe_host_launchers();
+#endif
+
+// An array in device memory.
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(int64_t n)
+      : n_(n),
+        data_(static_cast<T*>(
+            launchers->allocate(std::max<int64_t>(1, Bytes())))) {
+    EXPECT_TRUE(data_ != nullptr);
+  }
+  explicit OnDevice(const std::vector<T>& values)
+      : OnDevice(static_cast<int64_t>(values.size())) {
+    EXPECT_EQ(launchers->copy(data_, values.data(), Bytes(), nullptr), 0);
+    EXPECT_EQ(launchers->synchronize(nullptr), 0);
+  }
+  ~OnDevice() { launchers->release(data_); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  T* data() const { return data_; }
+  // Null where there are no values.
+  T* optional() const { return n_ == 0 ? nullptr : data_; }
+  void CopyTo(T* values) const {
+    EXPECT_EQ(launchers->copy(values, data_, Bytes(), nullptr), 0);
+    EXPECT_EQ(launchers->synchronize(nullptr), 0);
+  }
+  std::vector<T> values() const {
+    std::vector<T> values(n_);
+    CopyTo(values.data());
+    return values;
+  }
+
+ private:
+  int64_t Bytes() const { return n_ * static_cast<int64_t>(sizeof(T)); }
+
+  const int64_t n_;
+  T* const data_;
+};
+
+// A GPU's powers are good to some units in the last place, not to the bit.
+bool SameValues(const std::vector<float>& a, const std::vector<float>& b,
+                bool exactly) {
+  if (exactly || a.size() != b.size()) return SameBits(a, b);
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!(std::fabs(a[i] - b[i]) <= 1e-5f * (1 + std::fabs(b[i]))))
+      return false;
+  }
+  return true;
+}
+
+#if !defined(TF_EMBEDDING_TEST_ON_CUDA)
+// Kernels run otherwise for a scope.
+class Launches {
+ public:
+  explicit Launches(const HostLaunches& launches) { SetHostLaunches(launches); }
+  ~Launches() { SetHostLaunches(HostLaunches()); }
+  Launches(const Launches&) = delete;
+  Launches& operator=(const Launches&) = delete;
+};
+
+HostLaunches Order(uint64_t order, int threads) {
+  HostLaunches launches;
+  launches.order = order;
+  launches.threads = threads;
+  return launches;
+}
+
+#endif
+
+// What testing::MakeTable makes.
+InitializerSpec Spec(InitializerKind kind) {
+  InitializerSpec spec;
+  spec.kind = kind;
+  spec.a = kind == InitializerKind::kUniform ? -0.5f : 0.25f;
+  spec.b = kind == InitializerKind::kConstant ? 0.0f : 0.5f;
+  spec.seed = 3;
+  return spec;
+}
+
+std::unique_ptr<DeviceTable> MakeDeviceTable(int dim, InitializerSpec spec) {
+  DeviceTableOptions options;
+  options.name = "words";
+  options.dim = dim;
+  options.initializer = std::move(spec);
+  std::unique_ptr<DeviceTable> table;
+  EXPECT_OK(DeviceTable::Create(
+      options, launchers, MakeDeviceAllocator(launchers), nullptr, &table));
+  return table;
+}
+
+// A table on the device and its twin of the host.
+struct Pair {
+  explicit Pair(int dim, InitializerKind kind = InitializerKind::kUniform)
+      : dim(dim),
+        host(testing::MakeTable(dim, 3, kind)),
+        device(MakeDeviceTable(dim, Spec(kind))) {}
+
+  void Apply(const BoundRule& rule, const std::vector<int64_t>& keys,
+             const std::vector<float>& gradients,
+             const std::vector<int64_t>& counts, int64_t step) {
+    const auto n = static_cast<int64_t>(keys.size());
+    int64_t reset;
+    EXPECT_OK(host->Apply(rule, keys.data(), gradients.data(),
+                          counts.empty() ? nullptr : counts.data(), n, step,
+                          &executor, &reset));
+    EXPECT_EQ(ApplyOnDevice(device.get(), rule, keys, gradients, counts, step),
+              reset);
+  }
+
+  // Returns how many rows began their slots anew.
+  static int64_t ApplyOnDevice(DeviceTable* table, const BoundRule& rule,
+                               const std::vector<int64_t>& keys,
+                               const std::vector<float>& gradients,
+                               const std::vector<int64_t>& counts,
+                               int64_t step) {
+    const OnDevice<int64_t> device_keys(keys), device_counts(counts);
+    const OnDevice<float> device_gradients(gradients);
+    int64_t reset = 0;
+    EXPECT_OK(table->Apply(rule, device_keys.data(), device_gradients.data(),
+                           device_counts.optional(),
+                           static_cast<int64_t>(keys.size()), step, nullptr,
+                           &reset));
+    return reset;
+  }
+
+  void Upsert(const std::vector<int64_t>& keys,
+              const std::vector<float>& values, int64_t step) {
+    const auto n = static_cast<int64_t>(keys.size());
+    EXPECT_OK(host->Upsert(keys.data(), values.data(), n, step, &executor));
+    UpsertOnDevice(device.get(), keys, values, step);
+  }
+
+  static void UpsertOnDevice(DeviceTable* table,
+                             const std::vector<int64_t>& keys,
+                             const std::vector<float>& values, int64_t step) {
+    const OnDevice<int64_t> device_keys(keys);
+    const OnDevice<float> device_values(values);
+    EXPECT_OK(table->Upsert(device_keys.data(), device_values.data(),
+                            static_cast<int64_t>(keys.size()), step, nullptr));
+  }
+
+  void Remove(const std::vector<int64_t>& keys) {
+    const auto n = static_cast<int64_t>(keys.size());
+    int64_t removed, device_removed;
+    EXPECT_OK(host->Remove(keys.data(), n, &removed, &executor));
+    EXPECT_OK(device->Remove(OnDevice<int64_t>(keys).data(), n, nullptr,
+                             &device_removed));
+    EXPECT_EQ(device_removed, removed);
+  }
+
+  Contents DeviceContents() const {
+    Columns columns;
+    EXPECT_OK(device->Export(columns.Allocate(dim), nullptr));
+    Contents contents;
+    contents.shape = columns.shape;
+    for (int64_t i = 0; i < columns.shape.size; ++i) {
+      EXPECT_TRUE(
+          contents.rows.emplace(columns.keys[i], columns.At(i, dim)).second);
+    }
+    return contents;
+  }
+
+  // Rows, and what reads of all these keys say.
+  void Compare(const std::vector<int64_t>& keys, bool exactly = true) const {
+    const Contents contents = DeviceContents();
+    const Contents expected_contents = ExportAll(*host);
+    if (exactly) {
+      EXPECT_TRUE(contents == expected_contents);
+    } else {
+      EXPECT_EQ(contents.rows.size(), expected_contents.rows.size());
+    }
+    int64_t size;
+    EXPECT_OK(device->Size(nullptr, &size));
+    EXPECT_EQ(size, host->size());
+    const auto n = static_cast<int64_t>(keys.size());
+    std::vector<float> expected(n * dim);
+    EXPECT_OK(host->Lookup(keys.data(), n, expected.data(), &executor));
+    EXPECT_TRUE(SameValues(LookupOnDevice(*device, keys), expected, exactly));
+    Columns rows, device_rows;
+    EXPECT_OK(host->Find(keys.data(), n, rows.Allocate(dim), &executor));
+    FindOnDevice(keys, &device_rows);
+    for (int64_t i = 0; i < n; ++i) {
+      EXPECT_EQ(device_rows.found[i], rows.found[i]);
+      const testing::Row row = device_rows.At(i, dim);
+      const testing::Row expected_row = rows.At(i, dim);
+      EXPECT_TRUE(SameValues(row.values, expected_row.values, exactly));
+      EXPECT_TRUE(SameValues(row.slots, expected_row.slots, exactly));
+      EXPECT_EQ(row.frequency, expected_row.frequency);
+      EXPECT_EQ(row.version, expected_row.version);
+    }
+  }
+
+  static std::vector<float> LookupOnDevice(DeviceTable& table,
+                                           const std::vector<int64_t>& keys) {
+    const auto n = static_cast<int64_t>(keys.size());
+    const OnDevice<int64_t> device_keys(keys);
+    const OnDevice<float> values(n * table.dim());
+    EXPECT_OK(table.Lookup(device_keys.data(), n, values.data(), nullptr));
+    return values.values();
+  }
+
+  void FindOnDevice(const std::vector<int64_t>& keys, Columns* rows) const {
+    const auto n = static_cast<int64_t>(keys.size());
+    TableShape shape;
+    shape.size = n;
+    shape.slot_width = device->shape().slot_width;
+    RowColumns to;
+    EXPECT_OK(rows->Allocate(dim)(shape, &to));
+    const OnDevice<int64_t> device_keys(keys), frequency(n), version(n);
+    const OnDevice<float> values(n * dim), slots(n * shape.slot_width);
+    const OnDevice<bool> found(n);
+    const auto allocate = [&](int slot_width, DeviceColumns* out) {
+      EXPECT_EQ(slot_width, shape.slot_width);
+      *out = DeviceColumns{nullptr,          values.data(),  slots.data(),
+                           frequency.data(), version.data(), found.data()};
+      return Status();
+    };
+    EXPECT_OK(device->Find(device_keys.data(), n, allocate, nullptr));
+    values.CopyTo(to.values);
+    slots.CopyTo(to.slots);
+    frequency.CopyTo(to.frequency);
+    version.CopyTo(to.version);
+    found.CopyTo(to.found);
+  }
+
+  const int dim;
+  std::unique_ptr<EmbeddingTable> host;
+  std::unique_ptr<DeviceTable> device;
+};
+
+std::vector<int64_t> Draw(const std::vector<int64_t>& universe, int64_t n,
+                          Rng* rng) {
+  std::vector<int64_t> keys(n);
+  for (int64_t& key : keys) {
+    key = universe[rng->Below(static_cast<int64_t>(universe.size()))];
+  }
+  return keys;
+}
+
+// Every rule, with hyper-parameters that run all of its text.
+std::map<std::string, std::vector<std::vector<float>>> Hypers() {
+  return {
+      {"sgd", {{}}},
+      {"momentum", {{0.9f, 0}, {0.9f, 1}}},
+      {"keras_momentum", {{0.9f, 0}, {0.9f, 1}}},
+      {"adagrad", {{0.1f, 0, 0}, {0, 1e-7f, 1}, {0, 1e-7f, 0}}},
+      {"rowwise_adagrad", {{0.1f, 1e-8f}}},
+      {"rmsprop", {{0.9f, 1e-7f, 0}}},
+      {"rmsprop_momentum", {{0.9f, 0.5f, 1e-7f, 1}}},
+      {"rmsprop_centered", {{0.9f, 1e-3f, 1}}},
+      {"rmsprop_centered_momentum", {{0.9f, 0.5f, 1e-3f, 1}}},
+      {"adam", {{0.9f, 0.999f, 1e-7f}}},
+      {"adamw", {{0.9f, 0.999f, 1e-7f, 0.01f}}},
+      {"ftrl",
+       {{-0.5f, 0.1f, 0.01f, 0.02f, 0.03f, 0.04f},
+        {-0.7f, 0.1f, 0.01f, 0.02f, 0, 0}}},
+      {"group_ftrl",
+       {{-0.5f, 0.1f, 0.01f, 0.02f, 0}, {-0.7f, 0.1f, 0.01f, 0.02f, 0}}},
+      {"adagrad_decay", {{0.1f, 2, 0.9f}}},
+  };
+}
+
+TEST(EveryRuleGivesTheHostsBits) {
+  const auto hypers = Hypers();
+  const std::vector<int64_t> universe = MixedKeys(50);
+  for (const RuleInfo& info : AllRules()) {
+    const auto found = hypers.find(info.name);
+    EXPECT_TRUE(found != hypers.end());
+    if (found == hypers.end()) continue;
+    for (const std::vector<float>& hyper : found->second) {
+      for (const int dim : {1, 3, 16, 33, 130}) {
+        const Trace trace("rule ", info.name, ", dim ", dim);
+        Rng rng(dim);
+        Pair pair(dim);
+        for (int64_t step = 0; step < 5; ++step) {
+          const std::vector<int64_t> keys = Draw(universe, 60, &rng);
+          const BoundRule rule = Bind(info.name, 0.1f, step, hyper);
+          pair.Apply(rule, keys, rng.Units(60 * dim), {}, step);
+        }
+        const std::string name = info.name;
+        const bool powers =
+            name == "adagrad_decay" ||
+            (name.find("ftrl") != std::string::npos && hyper[0] != -0.5f);
+        pair.Compare(universe, kOnHost || !powers);
+      }
+    }
+  }
+}
+
+TEST(EveryInitializerGivesTheHostsBits) {
+  const std::vector<int64_t> keys = MixedKeys(3000);
+  const auto n = static_cast<int64_t>(keys.size());
+  for (const auto kind :
+       {InitializerKind::kConstant, InitializerKind::kUniform,
+        InitializerKind::kNormal, InitializerKind::kTruncatedNormal,
+        InitializerKind::kMatrix}) {
+    for (const int dim : {1, 4, 7, 40}) {
+      InitializerSpec spec = Spec(kind);
+      if (kind == InitializerKind::kMatrix) {
+        spec.matrix = Rng(1).Units(11 * int64_t{dim});
+      }
+      std::shared_ptr<const Initializer> initializer;
+      EXPECT_OK(Initializer::Create(spec, dim, &initializer));
+      const std::unique_ptr<DeviceTable> table = MakeDeviceTable(dim, spec);
+      std::vector<float> expected(n * dim);
+      for (int64_t i = 0; i < n; ++i) {
+        initializer->Fill(keys[i], expected.data() + i * dim);
+      }
+      EXPECT_TRUE(SameBits(Pair::LookupOnDevice(*table, keys), expected));
+    }
+  }
+}
+
+// A step of a random history. Returns keys worth looking at.
+void DoSomething(const std::vector<int64_t>& universe, int64_t step, Rng* rng,
+                 Pair* pair) {
+  const std::vector<int64_t> keys = Draw(universe, rng->Below(400), rng);
+  const auto n = static_cast<int64_t>(keys.size());
+  switch (rng->Below(10)) {
+    case 0:
+      pair->Upsert(keys, rng->Units(n * pair->dim), step);
+      break;
+    case 1:
+    case 2:
+      pair->Remove(keys);
+      break;
+    case 3:
+      if (rng->Below(4) != 0) break;
+      pair->host->Clear();
+      EXPECT_OK(pair->device->Clear(nullptr));
+      break;
+    case 4: {
+      // What was exported comes back, on top of what is there or in its place.
+      const bool replace = rng->Below(2) == 0;
+      const Columns columns = testing::ToColumns(ExportAll(*pair->host));
+      pair->Remove(keys);
+      EXPECT_OK(pair->host->Import(columns.shape, columns.view(), replace,
+                                   &executor));
+      EXPECT_OK(pair->device->Import(columns.shape, columns.view(), replace,
+                                     nullptr));
+      break;
+    }
+    default: {
+      std::vector<int64_t> counts;
+      if (rng->Below(2) == 0) {
+        for (int64_t i = 0; i < n; ++i) counts.push_back(1 + rng->Below(9));
+      }
+      const BoundRule rule = rng->Below(12) == 0
+                                 ? Bind("sgd", 0.5f, step, {})
+                                 : Bind("adagrad", 0.5f, step, {0.1f, 0, 0});
+      pair->Apply(rule, keys, rng->Units(n * pair->dim), counts, step);
+    }
+  }
+}
+
+TEST(RandomHistories) {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    const Trace trace("seed ", seed);
+#if !defined(TF_EMBEDDING_TEST_ON_CUDA)
+    const Launches launches(Order(seed % 4, seed % 3 == 0 ? 4 : 1));
+#endif
+    Rng rng(seed);
+    Pair pair(seed % 2 == 0 ? 3 : 8, InitializerKind::kNormal);
+    const std::vector<int64_t> universe = MixedKeys(50 + 150 * (seed % 3));
+    for (int64_t step = 0; step < 40; ++step) {
+      DoSomething(universe, step, &rng, &pair);
+      if (step % 4 == 3) pair.Compare(universe);
+    }
+  }
+}
+
+TEST(NeitherOrderNorThreadsChangeAnything) {
+  const std::vector<int64_t> universe = MixedKeys(3000);
+  Columns first;
+  for (int run = 0; run < 6; ++run) {
+#if !defined(TF_EMBEDDING_TEST_ON_CUDA)
+    const Launches launches(Order(run, run < 2 ? 1 : 4));
+#endif
+    Rng rng(7);
+    const auto table = MakeDeviceTable(4, Spec(InitializerKind::kUniform));
+    for (int64_t step = 0; step < 6; ++step) {
+      const std::vector<int64_t> keys = Draw(universe, 2000, &rng);
+      const std::vector<float> gradients = rng.Units(2000 * 4);
+      Pair::ApplyOnDevice(table.get(),
+                          Bind("adam", 0.1f, step, {0.9f, 0.999f, 1e-7f}), keys,
+                          gradients, {}, step);
+      int64_t removed;
+      EXPECT_OK(table->Remove(OnDevice<int64_t>(keys).data(), 100, nullptr,
+                              &removed));
+    }
+    Columns columns;
+    EXPECT_OK(table->Export(columns.Allocate(4), nullptr));
+    if (run == 0) {
+      first = std::move(columns);
+      EXPECT_TRUE(first.shape.size > 1000);
+      continue;
+    }
+    // The order of the rows too.
+    EXPECT_TRUE(columns.keys == first.keys);
+    EXPECT_TRUE(SameBits(columns.values, first.values));
+    EXPECT_TRUE(SameBits(columns.slots, first.slots));
+    EXPECT_TRUE(columns.frequency == first.frequency);
+  }
+}
+
+// Positions a, b, ... of equal keys: in pieces of kPiece, in order.
+float SumInPieces(const std::vector<float>& values) {
+  float total = 0;
+  for (size_t from = 0; from < values.size(); from += kPiece) {
+    const size_t to = std::min(values.size(), from + kPiece);
+    float sum = values[from];
+    for (size_t i = from + 1; i < to; ++i) sum += values[i];
+    total = from == 0 ? sum : total + sum;
+  }
+  return total;
+}
+
+TEST(KeysThatComeOften) {
+  const int lengths[] = {1,   2,   255,  256,  257,  511,  512,
+                         513, 768, 1000, 4096, 4097, 20000};
+  Rng rng(5);
+  std::vector<int64_t> keys;
+  for (int k = 0; k < 13; ++k) keys.insert(keys.end(), lengths[k], k * 7 - 20);
+  const auto n = static_cast<int64_t>(keys.size());
+  for (int64_t i = n - 1; i > 0; --i)
+    std::swap(keys[i], keys[rng.Below(i + 1)]);
+  for (const int dim : {1, 17}) {
+    const std::vector<float> gradients = rng.Units(n * dim);
+    for (const int order : {0, 3}) {
+#if defined(TF_EMBEDDING_TEST_ON_CUDA)
+      const Trace trace("run ", order);
+#else
+      const Launches launches(Order(order, order == 0 ? 1 : 4));
+#endif
+      const auto table = MakeDeviceTable(dim, Spec(InitializerKind::kConstant));
+      Pair::ApplyOnDevice(table.get(), Bind("sgd", 1, 0, {}), keys, gradients,
+                          {}, 0);
+      Columns columns;
+      EXPECT_OK(table->Export(columns.Allocate(dim), nullptr));
+      EXPECT_EQ(columns.shape.size, 13);
+      for (int64_t r = 0; r < columns.shape.size; ++r) {
+        const int64_t key = columns.keys[r];
+        EXPECT_EQ(columns.frequency[r], lengths[(key + 20) / 7]);
+        for (int c = 0; c < dim; ++c) {
+          std::vector<float> mine;
+          for (int64_t i = 0; i < n; ++i) {
+            if (keys[i] == key) mine.push_back(gradients[i * dim + c]);
+          }
+          EXPECT_EQ(columns.values[r * dim + c], 0.25f - SumInPieces(mine));
+        }
+      }
+    }
+  }
+}
+
+TEST(FrequencyStopsAtItsMaximum) {
+  Pair pair(2);
+  const std::vector<int64_t> counts = {int64_t{1} << 31, int64_t{1} << 31,
+                                       int64_t{1} << 31};
+  for (int64_t step = 0; step < 2; ++step) {
+    pair.Apply(Bind("sgd", 0.5f, step, {}), {5, 5, 6}, Rng(1).Units(6), counts,
+               step);
+  }
+  pair.Compare({5, 6});
+}
+
+TEST(GrowsFromNothing) {
+  Pair pair(5);
+  const std::vector<int64_t> universe = MixedKeys(60000);
+  for (int64_t from = 0; from < 60000; from += 20000) {
+    const std::vector<int64_t> keys(universe.begin() + from,
+                                    universe.begin() + from + 20000);
+    pair.Upsert(keys, Rng(from).Units(20000 * 5), from);
+  }
+  pair.Compare(universe);
+  TableStats stats;
+  EXPECT_OK(pair.device->Stats(nullptr, &stats));
+  EXPECT_EQ(stats.size, 60000);
+  EXPECT_TRUE(stats.row_bytes >= stats.row_used_bytes);
+  EXPECT_TRUE(stats.index_bytes >= 60000 * 13);
+}
+
+#if !defined(TF_EMBEDDING_TEST_ON_CUDA)
+
+TEST(TheSteadyStateAllocatesNothingAndWaitsForNothing) {
+  const std::vector<int64_t> universe = MixedKeys(5000);
+  const auto table = MakeDeviceTable(8, Spec(InitializerKind::kUniform));
+  Rng rng(3);
+  HostLaunchCounts before;
+  for (int64_t step = 0; step < 30; ++step) {
+    if (step == 20) before = CountHostLaunches();
+    const std::vector<int64_t> keys = Draw(universe, 1000, &rng);
+    std::vector<float> out(1000 * 8);
+    EXPECT_OK(table->Lookup(keys.data(), 1000, out.data(), nullptr));
+    int64_t reset;
+    EXPECT_OK(table->Apply(Bind("adagrad", 0.1f, step, {0.1f, 0, 0}),
+                           keys.data(), out.data(), nullptr, 1000, step,
+                           nullptr, &reset));
+  }
+  const HostLaunchCounts after = CountHostLaunches();
+  EXPECT_TRUE(after.launches > before.launches);
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.synchronizations, before.synchronizations);
+}
+
+TEST(MemoryThatRunsOutIsAnErrorAndChangesNothing) {
+  const int64_t held = CountHostLaunches().bytes_held;
+  {
+    Pair pair(16);
+    const std::vector<int64_t> universe = MixedKeys(20000);
+    const std::vector<int64_t> some(universe.begin(), universe.begin() + 500);
+    const BoundRule adagrad = Bind("adagrad", 0.1f, 0, {0.1f, 0, 0});
+    pair.Apply(adagrad, some, Rng(1).Units(500 * 16), {}, 0);
+    int64_t extra = 0;
+    int failures = 0;
+    for (;; extra += 300000) {
+      const std::vector<float> gradients = Rng(2).Units(20000 * 16);
+      Status status;
+      {
+        HostLaunches tight;
+        tight.memory_limit = CountHostLaunches().bytes_held + extra;
+        const Launches launches(tight);
+        int64_t reset;
+        status = pair.device->Apply(adagrad, universe.data(), gradients.data(),
+                                    nullptr, 20000, 1, nullptr, &reset);
+      }
+      if (status.ok()) break;
+      ++failures;
+      EXPECT_ERROR(status, StatusCode::kResourceExhausted, "table words of");
+      EXPECT_ERROR(status, StatusCode::kResourceExhausted, "on the CPU");
+      EXPECT_TRUE(pair.DeviceContents() == ExportAll(*pair.host));
+    }
+    EXPECT_TRUE(failures >= 3);
+    int64_t reset;
+    EXPECT_OK(pair.host->Apply(adagrad, universe.data(),
+                               Rng(2).Units(20000 * 16).data(), nullptr, 20000,
+                               1, &executor, &reset));
+    pair.Compare(universe);
+  }
+  EXPECT_EQ(CountHostLaunches().bytes_held, held);
+}
+
+TEST(ARefusedRuleOrImportChangesNothing) {
+  Pair pair(4);
+  const std::vector<int64_t> keys = MixedKeys(2000);
+  pair.Apply(Bind("sgd", 0.1f, 0, {}), keys, Rng(1).Units(2000 * 4), {}, 0);
+  const Columns columns = testing::ToColumns(ExportAll(*pair.host));
+  {
+    HostLaunches tight;
+    tight.memory_limit = CountHostLaunches().bytes_held + 1000;
+    const Launches launches(tight);
+    int64_t reset;
+    EXPECT_ERROR(
+        pair.device->AdoptRule(Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}),
+                               nullptr, &reset),
+        StatusCode::kResourceExhausted, "words");
+    EXPECT_ERROR(pair.device->Import(columns.shape, columns.view(),
+                                     /*replace=*/true, nullptr),
+                 StatusCode::kResourceExhausted, "words");
+  }
+  pair.Compare(keys);
+}
+
+#endif
+
+TEST(BadInputIsAnErrorAndChangesNothing) {
+  Pair pair(2);
+  const int64_t key = 1;
+  const float values[] = {1, 2};
+  int64_t reset;
+  EXPECT_ERROR(pair.device->Upsert(&key, values, 1, -1, nullptr),
+               StatusCode::kInvalidArgument, "step is -1");
+  EXPECT_ERROR(pair.device->Apply(Bind("sgd", 1, 0, {}), &key, values, nullptr,
+                                  -1, 0, nullptr, &reset),
+               StatusCode::kInvalidArgument, "keys has -1");
+  TableShape shape;
+  shape.size = 1;
+  const int64_t frequency = -1, version = 0;
+  EXPECT_ERROR(
+      pair.device->Import(
+          shape, ConstRowColumns{&key, values, nullptr, &frequency, &version},
+          /*replace=*/true, nullptr),
+      StatusCode::kInvalidArgument, "frequency of key 1 is -1");
+  DeviceTableOptions options;
+  options.dim = kMaxDim + 1;
+  std::unique_ptr<DeviceTable> none;
+  EXPECT_ERROR(
+      DeviceTable::Create(options, launchers, MakeDeviceAllocator(launchers),
+                          nullptr, &none),
+      StatusCode::kInvalidArgument, "dim is 4097");
+  pair.Compare({1});
+}
+
+TEST(PoolingGivesTheHostsBits) {
+  const std::vector<int64_t> universe = MixedKeys(300);
+  for (const int dim : {1, 6, 16, 40, 200}) {
+    Pair pair(dim);
+    Rng rng(dim);
+    const std::vector<int64_t> half(universe.begin(), universe.begin() + 150);
+    pair.Upsert(half, rng.Units(150 * dim), 0);
+    std::vector<int64_t> splits = {0};
+    for (int b = 0; b < 60; ++b) splits.push_back(splits.back() + rng.Below(6));
+    const int64_t n = splits.back();
+    const std::vector<int64_t> keys = Draw(universe, n, &rng);
+    const std::vector<float> weights = rng.Units(n);
+    const OnDevice<int64_t> device_keys(keys), device_splits(splits);
+    const OnDevice<float> device_weights(weights);
+    for (const Combiner combiner :
+         {Combiner::kSum, Combiner::kMean, Combiner::kSqrtN}) {
+      for (const float max_norm : {0.0f, 0.3f}) {
+        for (const float* w : {static_cast<const float*>(nullptr),
+                               static_cast<const float*>(weights.data())}) {
+          const PoolSpec pool{combiner, max_norm};
+          std::vector<float> expected(60 * dim), expected_rows(n * dim);
+          const OnDevice<float> out(60 * dim), rows(n * dim);
+          EXPECT_OK(testing::LookupPooled(
+              *pair.host, keys.data(), splits.data(), 60, w, pool,
+              expected.data(), expected_rows.data(), &executor));
+          const float* const device_w =
+              w == nullptr ? nullptr : device_weights.data();
+          DevicePooledRequest request{
+              device_keys.data(), n,    device_splits.data(), 60,
+              device_w,           pool, out.data(),           nullptr};
+          EXPECT_OK(pair.device->LookupPooled(request, nullptr));
+          EXPECT_TRUE(SameBits(out.values(), expected));
+          EXPECT_EQ(launchers->set_zero(out.data(), 60 * dim * 4, nullptr), 0);
+          request.rows = rows.data();
+          EXPECT_OK(pair.device->LookupPooled(request, nullptr));
+          EXPECT_TRUE(SameBits(out.values(), expected));
+          EXPECT_TRUE(SameBits(rows.values(), expected_rows));
+
+          const std::vector<float> gradients = rng.Units(60 * dim);
+          std::vector<float> expected_g(n * dim), expected_w(n);
+          const OnDevice<float> device_gradients(gradients), g(n * dim), gw(n);
+          const bool of_weights = w != nullptr;
+          PoolGradient(pool, gradients.data(), splits.data(), 60, w,
+                       expected_rows.data(), dim, expected_g.data(),
+                       of_weights ? expected_w.data() : nullptr, &executor);
+          EXPECT_EQ(launchers->pool_gradients(
+                        PoolGradients{pool, dim, device_gradients.data(),
+                                      device_splits.data(), 60, n, device_w,
+                                      rows.data(), g.data(),
+                                      of_weights ? gw.data() : nullptr},
+                        60, nullptr),
+                    0);
+          EXPECT_TRUE(SameBits(g.values(), expected_g));
+          if (of_weights) EXPECT_TRUE(SameBits(gw.values(), expected_w));
+        }
+      }
+    }
+  }
+}
+
+TEST(BadSplitsReadNothingOutOfBounds) {
+  const auto table = MakeDeviceTable(3, Spec(InitializerKind::kUniform));
+  const OnDevice<int64_t> keys(std::vector<int64_t>{1, 2, 3});
+  const OnDevice<int64_t> splits(std::vector<int64_t>{-5, 2, 1, 900, 3});
+  for (const float max_norm : {0.0f, 1.0f}) {
+    const OnDevice<float> out(4 * 3);
+    EXPECT_OK(table->LookupPooled(
+        DevicePooledRequest{keys.data(), 3, splits.data(), 4, nullptr,
+                            PoolSpec{Combiner::kSum, max_norm}, out.data(),
+                            nullptr},
+        nullptr));
+    // Bag 1 goes backwards: it is empty.
+    for (int c = 3; c < 6; ++c) EXPECT_EQ(out.values()[c], 0.0f);
+  }
+}
+
+TEST(KeysOutsideOfAllBagsHaveNoGradient) {
+  const OnDevice<int64_t> splits(std::vector<int64_t>{1, 2, 2});
+  const OnDevice<float> gradients(std::vector<float>{3, 5});
+  const OnDevice<float> out(std::vector<float>{7, 7, 7, 7});
+  EXPECT_EQ(launchers->pool_gradients(
+                PoolGradients{PoolSpec{Combiner::kSum, 0}, 1, gradients.data(),
+                              splits.data(), 2, 4, nullptr, nullptr, out.data(),
+                              nullptr},
+                2, nullptr),
+            0);
+  EXPECT_TRUE(out.values() == (std::vector<float>{0, 3, 0, 0}));
+}
+
+TEST(SplitsOfRowIds) {
+  const OnDevice<int64_t> ids(std::vector<int64_t>{0, 0, 2, 2, 2, 5});
+  const OnDevice<int64_t> splits(8);
+  EXPECT_EQ(launchers->find_splits(FindSplits{ids.data(), 6, splits.data()}, 8,
+                                   nullptr),
+            0);
+  EXPECT_TRUE(splits.values() ==
+              (std::vector<int64_t>{0, 2, 2, 5, 5, 5, 6, 6}));
+}
+
+TEST(ThereAndBack) {
+  Pair pair(7, InitializerKind::kTruncatedNormal);
+  const std::vector<int64_t> keys = MixedKeys(5000);
+  for (int64_t step = 0; step < 3; ++step) {
+    pair.Apply(Bind("ftrl", 0.1f, step, {-0.5f, 0.1f, 0, 0, 0, 0}), keys,
+               Rng(step).Units(5000 * 7), {}, step);
+  }
+  std::unique_ptr<EmbeddingTable> host;
+  EXPECT_OK(pair.device->ToHost(nullptr, &executor, &host));
+  EXPECT_TRUE(ExportAll(*host) == ExportAll(*pair.host));
+  EXPECT_EQ(host->initializer()->spec().seed, uint64_t{3});
+  Pair other(7, InitializerKind::kConstant);
+  EXPECT_OK(other.device->FromHost(*host, nullptr, &executor));
+  other.host = std::move(host);
+  other.Compare(MixedKeys(6000));
+}
+
+TEST(EveryRowHasAPlaceOfItsOwn) {
+  RowsView rows;
+  rows.log2_first = 2;
+  rows.doublings = 3;
+  int64_t expected_slab = 0, expected_place = 0;
+  for (uint32_t row = 0; row < 1000; ++row) {
+    int64_t place;
+    EXPECT_EQ(rows.Slab(row, &place), expected_slab);
+    EXPECT_EQ(place, expected_place);
+    if (++expected_place == rows.RowsOfSlab(static_cast<int>(expected_slab))) {
+      ++expected_slab;
+      expected_place = 0;
+    }
+  }
+  // No overflow at the end of what row numbers can say.
+  int64_t place;
+  rows.log2_first = 10;
+  rows.doublings = 15;
+  EXPECT_EQ(rows.Slab(0xFFFFFFFEu, &place), 15 + 127);
+  EXPECT_EQ(place, 1022);
+}
+
+}  // namespace
+}  // namespace tf_embedding

@@ -1,0 +1,346 @@
+# Copyright 2026 The tf_embedding Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The elements of a saved table as arrays, and back: docs/checkpoint_format.md in numpy."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tf_embedding.tools.bundle import crc32c
+from tf_embedding.tools.errors import DamagedError, ToolError
+
+BLOCK = b"TFEBLOCK"
+FOOTER = b"TFEFOOTR"
+NUM_BUCKETS = 1 << 16
+
+# Bytes of rows that a block is to have, as the core's.
+_BLOCK_BYTES = 1 << 18
+_FORMAT = 1
+
+
+def mix(keys: np.ndarray) -> np.ndarray:
+    """The hash of keys that orders them: uint64, as cc/core/hash.h."""
+    z = keys.astype(np.int64).view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def buckets(keys: np.ndarray) -> np.ndarray:
+    """The bucket of each key, int64 in [0, NUM_BUCKETS)."""
+    return (mix(keys) >> np.uint64(48)).astype(np.int64)
+
+
+def parts_of(keys: np.ndarray, num_parts: int) -> np.ndarray:
+    """The part that owns each key, as `te.parts.part_of`."""
+    slices = (mix(keys) >> np.uint64(32) & np.uint64(0xFFFF)).astype(np.int64)
+    return slices * num_parts >> 16
+
+
+def record_dtype(dim: int, slot_width: int) -> np.dtype:
+    """Of the rows in a block."""
+    return np.dtype(
+        [
+            ("key", "<i8"),
+            ("frequency", "<i8"),
+            ("version", "<i8"),
+            ("vector", "<f4", (dim,)),
+            ("slots", "<f4", (slot_width,)),
+        ]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Footer:
+    """What the end of a part says; the names are those of docs/checkpoint_format.md."""
+
+    num_blocks: int
+    part: int
+    num_parts: int
+    rows: int
+    step: int
+    dim: int
+    dtype: str
+    rule: str
+    vector_slots: tuple[str, ...]
+    scalar_slots: tuple[str, ...]
+    initial_slots: tuple[float, ...]
+    initializer: str
+    args: tuple[float, float]
+    seed: int
+    matrix: np.ndarray = dataclasses.field(repr=False)
+
+    @property
+    def slot_width(self) -> int:
+        """Values of slots in a row."""
+        return self.dim * len(self.vector_slots) + len(self.scalar_slots)
+
+    def initial_row_slots(self) -> np.ndarray:
+        """The slots of a row that was not trained: float32 [slot_width]."""
+        n = len(self.vector_slots)
+        vectors = np.repeat(np.array(self.initial_slots[:n], np.float32), self.dim)
+        return np.concatenate([vectors, np.array(self.initial_slots[n:], np.float32)])
+
+    def slot_columns(self) -> dict[str, slice]:
+        """Which values of a row's slots each slot has."""
+        found, at = {}, 0
+        for name in self.vector_slots:
+            found[name] = slice(at, at + self.dim)
+            at += self.dim
+        for name in self.scalar_slots:
+            found[name] = slice(at, at + 1)
+            at += 1
+        return found
+
+    def without_slots(self) -> Footer:
+        """The same of a table that no rule has trained."""
+        return dataclasses.replace(
+            self, rule="", vector_slots=(), scalar_slots=(), initial_slots=()
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """The rows of one range of buckets.
+
+    Attributes:
+      number: which range; of num_blocks.
+      num_blocks: a power of two.
+      rule: whose slots the records hold.
+      records: of `record_dtype`.
+    """
+
+    number: int
+    num_blocks: int
+    rule: str
+    records: np.ndarray
+
+
+class _Cursor:
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self.data, self.at, self.end = data, at, end
+
+    def take(self, n: int) -> bytes:
+        if n < 0 or self.at + n > self.end:
+            raise DamagedError("is cut short")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def i64(self) -> int:
+        return int(struct.unpack("<q", self.take(8))[0])
+
+    def text(self) -> str:
+        return self.take(self.i64()).decode("utf-8", "backslashreplace")
+
+    def texts(self) -> tuple[str, ...]:
+        n = self.i64()
+        if not 0 <= n <= (self.end - self.at) // 8:
+            raise DamagedError("is cut short")
+        return tuple(self.text() for _ in range(n))
+
+    def f32(self, n: int) -> np.ndarray:
+        return np.frombuffer(self.take(4 * n), "<f4")
+
+
+def parse(element: bytes, check: bool = True) -> Block | Footer:
+    """An element, checked to the last byte.
+
+    Args:
+      element: its bytes.
+      check: whether to compute the checksum.
+
+    Raises:
+      DamagedError: it is cut short, or has a wrong checksum.
+      ToolError: it is of another version or kind.
+    """
+    if len(element) < 28:
+        raise DamagedError("is cut short")
+    magic, version, length = struct.unpack_from("<8sqq", element)
+    if check and struct.unpack("<I", element[-4:])[0] != crc32c(memoryview(element)[:-4]):
+        raise DamagedError("has a wrong checksum")
+    if version != _FORMAT:
+        raise ToolError(
+            f"is of checkpoint format {version}; this package reads format {_FORMAT}, a newer one "
+            "may read it"
+        )
+    if length != len(element) - 28:
+        raise DamagedError("is cut short")
+    cursor = _Cursor(element, 24, len(element) - 4)
+    if magic == BLOCK:
+        return _parse_block(cursor)
+    if magic == FOOTER:
+        return _parse_footer(cursor)
+    raise ToolError(f"is of an unknown kind, {magic!r}; a newer package may read it")
+
+
+def parse_head(element: bytes, what: str) -> int:
+    """How many blocks there are, as a part's first element says; of an empty part 0.
+
+    Raises:
+      DamagedError: it is neither a block nor a footer.
+    """
+    if element[:8] == FOOTER:
+        return 0
+    if element[:8] != BLOCK or len(element) < 40:
+        raise DamagedError(f"{what} is neither a block nor a footer")
+    num_blocks = struct.unpack_from("<q", element, 32)[0]
+    if not 1 <= num_blocks <= NUM_BUCKETS:
+        raise DamagedError(f"{what} says that it is one of {num_blocks} blocks")
+    return int(num_blocks)
+
+
+def _parse_block(cursor: _Cursor) -> Block:
+    number, num_blocks, dim, slot_width, rows, _ = (cursor.i64() for _ in range(6))
+    rule = cursor.text()
+    if not (0 <= number < num_blocks <= NUM_BUCKETS and num_blocks & (num_blocks - 1) == 0):
+        raise DamagedError(f"says that it is block {number} of {num_blocks}")
+    if not (1 <= dim <= 4096 and 0 <= slot_width <= 8 * 4096 and rows >= 0):
+        raise DamagedError(f"says that it has {rows} rows of dim {dim}")
+    dtype = record_dtype(dim, slot_width)
+    if rows * dtype.itemsize != cursor.end - cursor.at:
+        raise DamagedError(f"has other bytes than {rows} rows of dim {dim}")
+    records = np.frombuffer(cursor.take(rows * dtype.itemsize), dtype)
+    found = buckets(records["key"]) * num_blocks // NUM_BUCKETS
+    if rows and (found != number).any():
+        raise DamagedError("holds a key of another block")
+    return Block(number, num_blocks, rule, records)
+
+
+def _parse_footer(cursor: _Cursor) -> Footer:
+    num_blocks, part, num_parts, rows, step, dim = (cursor.i64() for _ in range(6))
+    dtype, rule = cursor.text(), cursor.text()
+    vector_slots, scalar_slots = cursor.texts(), cursor.texts()
+    initial = cursor.f32(len(vector_slots) + len(scalar_slots))
+    kind, args, seed = cursor.text(), cursor.f32(2), cursor.i64()
+    matrix = cursor.f32(cursor.i64())
+    if cursor.at != cursor.end:
+        raise DamagedError("has bytes behind its end")
+    return Footer(
+        num_blocks=num_blocks,
+        part=part,
+        num_parts=num_parts,
+        rows=rows,
+        step=step,
+        dim=dim,
+        dtype=dtype,
+        rule=rule,
+        vector_slots=vector_slots,
+        scalar_slots=scalar_slots,
+        initial_slots=tuple(initial.tolist()),
+        initializer=kind,
+        args=(float(args[0]), float(args[1])),
+        seed=seed,
+        matrix=matrix,
+    )
+
+
+def _i64(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return _i64(len(data)) + data
+
+
+def _texts(texts: Iterable[str]) -> bytes:
+    found = [_text(text) for text in texts]
+    return _i64(len(found)) + b"".join(found)
+
+
+def _frame(magic: bytes, body: bytes) -> bytes:
+    framed = magic + _i64(_FORMAT, len(body)) + body
+    return framed + struct.pack("<I", crc32c(framed))
+
+
+def encode_block(number: int, num_blocks: int, rule: str, records: np.ndarray) -> bytes:
+    """The element of a block."""
+    dim, slot_width = records["vector"].shape[1], records["slots"].shape[1]
+    step = int(records["version"].max()) if len(records) else -1
+    head = _i64(number, num_blocks, dim, slot_width, len(records), step) + _text(rule)
+    return _frame(BLOCK, head + records.tobytes())
+
+
+def encode_footer(footer: Footer) -> bytes:
+    """The element of a footer."""
+
+    def f32(values: Any) -> bytes:
+        return np.asarray(values, "<f4").tobytes()
+
+    f = footer
+    body = _i64(f.num_blocks, f.part, f.num_parts, f.rows, f.step, f.dim)
+    body += _text(f.dtype) + _text(f.rule) + _texts(f.vector_slots) + _texts(f.scalar_slots)
+    body += f32(f.initial_slots) + _text(f.initializer) + f32(f.args) + _i64(f.seed)
+    body += _i64(len(f.matrix)) + f32(f.matrix)
+    return _frame(FOOTER, body)
+
+
+def choose_num_blocks(rows: int, record_bytes: int) -> int:
+    """In how many blocks to write so many rows: as the core does."""
+    blocks = 1
+    while blocks < NUM_BUCKETS and blocks * _BLOCK_BYTES < rows * record_bytes:
+        blocks *= 2
+    return blocks
+
+
+class PartEncoder:
+    """Makes the elements of a part whose rows come in order of hash.
+
+    Args:
+      footer: of the part; how many rows there are, and of what step, is found out.
+    """
+
+    def __init__(self, footer: Footer) -> None:
+        self.footer = footer
+        self.rows, self._step = 0, -1
+        self._next = 0
+        self._pending: list[np.ndarray] = []
+        self._empty = np.zeros([0], record_dtype(footer.dim, footer.slot_width))
+
+    def add(self, end: int, records: np.ndarray) -> Iterator[bytes]:
+        """Takes all rows of buckets below `end` that did not come before.
+
+        Yields:
+          The blocks that are complete with them.
+        """
+        num_blocks, per_block = self.footer.num_blocks, NUM_BUCKETS // self.footer.num_blocks
+        if len(records):
+            self.rows += len(records)
+            self._step = max(self._step, int(records["version"].max()))
+            self._pending.append(records)
+        first, last = self._next, end // per_block
+        if last <= first:
+            return
+        joined = np.concatenate(self._pending) if self._pending else self._empty
+        of_block = buckets(joined["key"]) // per_block
+        # The order of rows in a block is free; here it is that of keys.
+        order = np.lexsort((joined["key"], of_block))
+        joined, of_block = joined[order], of_block[order]
+        cuts = np.searchsorted(of_block, np.arange(first, last + 1))
+        for number, begin, stop in zip(range(first, last), cuts[:-1], cuts[1:]):
+            yield encode_block(number, num_blocks, self.footer.rule, joined[begin:stop])
+        self._pending = [joined[cuts[-1] :]] if cuts[-1] < len(joined) else []
+        self._next = last
+
+    def finish(self) -> bytes:
+        """The footer, behind all blocks."""
+        return encode_footer(dataclasses.replace(self.footer, rows=self.rows, step=self._step))
+
+
+def encode_part(ranges: Iterable[tuple[int, np.ndarray]], footer: Footer) -> Iterator[bytes]:
+    """The elements of a part: each block, then the footer.
+
+    Args:
+      ranges: (end, records), in order, as `PartEncoder.add` takes them; the last end is
+        NUM_BUCKETS.
+      footer: of the part.
+    """
+    encoder = PartEncoder(footer)
+    for end, records in ranges:
+        yield from encoder.add(end, records)
+    yield encoder.finish()
