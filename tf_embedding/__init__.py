@@ -43,6 +43,7 @@ from tf_embedding import (
     parts,
     rules,
     stats,
+    sysconfig,
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
@@ -107,6 +108,7 @@ __all__ = [
     "config",
     "estimator",
     "eviction",
+    "export",
     "feature_column",
     "get_embedding_variable",
     "hashing",
@@ -122,6 +124,7 @@ __all__ = [
     "report",
     "rules",
     "stats",
+    "sysconfig",
     "train",
 ]
 

@@ -46,6 +46,11 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
         """The length of a vector."""
         return self._dim
 
+    @property
+    def shared_name(self) -> str:
+        """The name under which graphs find the table."""
+        return self._shared_name
+
     def _create_resource(self) -> tf.Tensor:
         # Outside graphs the handle owns the table: it is freed with the last
         # variable or function that holds the handle. A graph runs this op

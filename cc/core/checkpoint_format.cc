@@ -211,6 +211,14 @@ std::string BlockBuilder::Finish() {
   return std::move(bytes_);
 }
 
+uint32_t FrameChecksum(const std::string& bytes) {
+  uint32_t checksum = 0;
+  if (bytes.size() < kChecksumBytes) return checksum;
+  std::memcpy(&checksum, &bytes[bytes.size() - kChecksumBytes],
+              kChecksumBytes);
+  return checksum;
+}
+
 std::string EncodeFooter(const CheckpointFooter& footer) {
   std::string bytes;
   Writer writer(&bytes);

@@ -168,6 +168,9 @@ class BlockBuilder {
   std::string bytes_;
 };
 
+// The checksum at the end of a frame; 0 where the bytes are none.
+uint32_t FrameChecksum(const std::string& bytes);
+
 std::string EncodeFooter(const CheckpointFooter& footer);
 
 // Checks the frame, its checksum, and that the records fill it. records points

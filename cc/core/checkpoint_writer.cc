@@ -41,13 +41,15 @@ CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
       num_blocks_(ChooseNumBlocks(table->SaveBytes(since))),
       kinds_(KindsOf(since, table->admission_kind())),
       rows_(num_blocks_, -1),
-      steps_(num_blocks_, -1) {}
+      steps_(num_blocks_, -1),
+      checksums_(num_elements(), 0) {}
 
 Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
   return CatchOutOfMemory(*table_, [&] {
     std::lock_guard<std::mutex> lock(mutex_);
     if (element == num_elements() - 1) {
       *bytes = MakeFooter();
+      checksums_[element] = FrameChecksum(*bytes);
       return Status();
     }
     const int64_t per_group =
@@ -60,8 +62,14 @@ Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
     }
     *bytes = std::move(*pending);
     pending->clear();
+    checksums_[element] = FrameChecksum(*bytes);
     return Status();
   });
+}
+
+uint32_t CheckpointWriter::Checksum(int64_t element) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return checksums_[element];
 }
 
 void CheckpointWriter::EncodeGroup(int64_t group) {

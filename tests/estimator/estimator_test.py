@@ -254,17 +254,20 @@ def test_exported_estimators_answer_in_a_fresh_process(canned, tmp_path):
     receiver = te.estimator.export.build_parsing_serving_input_receiver_fn(spec)
     exported = estimator.export_saved_model(str(tmp_path / "exported"), receiver).decode()
     own = [{"x": x.tolist(), "s": s.tolist()} for x, s in zip(IDS[:4], WORDS[:4])]
-    request = tmp_path / "request.json"
-    request.write_text(
-        json.dumps(
-            [
-                [exported, "serving_default", "probability", own],
-                [canned["exported"], "predict", "logistic", canned["examples"]],
-            ]
+    requests = [
+        [exported, "serving_default", "probability", own],
+        [canned["exported"], "predict", "logistic", canned["examples"]],
+    ]
+    (tmp_path / "request.json").write_text(json.dumps(requests))
+    # And with TensorFlow's own ops, where nothing is imported.
+    for number, request in enumerate(requests):
+        stock = str(tmp_path / f"stock_{number}")
+        te.export.stock(request[0], stock)
+        request[0] = stock
+    (tmp_path / "stock.json").write_text(json.dumps(requests))
+    for package, file in (("tf_embedding", "request.json"), ("", "stock.json")):
+        answers = run_script("serve.py", package, str(tmp_path / file))
+        np.testing.assert_allclose(answers[0], predict(estimator)[:4], rtol=1e-5)
+        np.testing.assert_allclose(
+            answers[1], canned["own/DNNClassifier/open"]["predictions"], rtol=1e-5
         )
-    )
-    answers = run_script("serve.py", str(request))
-    np.testing.assert_allclose(answers[0], predict(estimator)[:4], rtol=1e-5)
-    np.testing.assert_allclose(
-        answers[1], canned["own/DNNClassifier/open"]["predictions"], rtol=1e-5
-    )
