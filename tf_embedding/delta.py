@@ -160,13 +160,13 @@ def _check_files(record: _Record) -> None:
             raise _damaged(path, f"has {length} bytes, and should have {size}")
     index = f"{record.prefix}.index"
     if hashlib.sha256(_read(index)).hexdigest() != record.index_sha256:
-        raise _damaged(index, f"is damaged or of another checkpoint: {record.path} has another hash")
+        raise _damaged(index, f"is damaged or of another checkpoint, as {record.path} tells")
 
 
 def _check_tables(record: _Record, checksums: list[int]) -> None:
     if sorted(checksums) != record.tables:
         raise _damaged(
-            f"{record.prefix}.data-*", f"is of another checkpoint: {record.path} has other checksums"
+            f"{record.prefix}.data-*", f"is of another checkpoint, as {record.path} tells"
         )
 
 
@@ -316,7 +316,7 @@ class DeltaCheckpoint:
                 None,
                 f"{record.path} is of another chain: it has number {record.number} and id "
                 f"{record.link.id}"
-                + ("" if named_by is None else f", and {named_by.path} is based on {named_by.base}"),
+                + ("" if named_by is None else f"; {named_by.path} is based on {named_by.base}"),
             )
         return record
 

@@ -56,6 +56,11 @@ class CheckpointWriter {
   int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
   // A group is what is copied at once: a shard, or the shards of one block.
   void EncodeGroup(int64_t group);
+  // Of the kind beside the rows.
+  int64_t OtherRecordBytes() const;
+  // What the filter has of one shard. builders: of a group's blocks.
+  void AddAdmission(int shard, int64_t first_block,
+                    std::vector<BlockBuilder>* builders) const;
   std::string MakeFooter() const;
 
   const EmbeddingTable* const table_;

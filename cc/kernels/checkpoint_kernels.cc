@@ -152,6 +152,11 @@ class LoadBlocksOp : public OpKernel {
     for (const TableRef& table : tables) {
       OP_REQUIRES_OK(context, table->Publish(context));
     }
+    if (total.counts_dropped) {
+      LOG(WARNING) << "tf_embedding: the checkpoint has the counts of another "
+                      "filter, or of a Bloom filter in other parts: keys "
+                      "without a row are counted anew";
+    }
     if (total.rows_reset > 0) {
       LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "
                    << total.rows
@@ -183,6 +188,7 @@ class LoadBlocksOp : public OpKernel {
       total->rows += prepared[t].report.rows;
       total->rows_reset += prepared[t].report.rows_reset;
       total->rows_of_others += prepared[t].report.rows_of_others;
+      total->counts_dropped |= prepared[t].report.counts_dropped;
     }
     return Status();
   }

@@ -32,5 +32,14 @@ TEST(BothWaysAgree) {
   }
 }
 
+TEST(ItGoesOnWhereItStopped) {
+  const std::string bytes = "a checksum of two halves is that of the whole";
+  for (size_t cut = 0; cut <= bytes.size(); ++cut) {
+    const size_t rest = bytes.size() - cut;
+    EXPECT_EQ(ExtendCrc32c(Crc32c(bytes.data(), cut), bytes.data() + cut, rest),
+              Crc32c(bytes.data(), bytes.size()));
+  }
+}
+
 }  // namespace
 }  // namespace tf_embedding

@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+import tools_harness as harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tools import harness
 
 from tf_embedding.tools import blocks, bundle, errors, tables
 
@@ -100,7 +100,10 @@ def test_slices_and_several_files(tmp_path) -> None:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         partitioner = tf.compat.v1.fixed_size_partitioner(3)
         variable = tf.compat.v1.get_variable(
-            "w", [7, 2], initializer=tf.compat.v1.random_normal_initializer(), partitioner=partitioner
+            "w",
+            [7, 2],
+            initializer=tf.compat.v1.random_normal_initializer(),
+            partitioner=partitioner,
         )
         session.run(tf.compat.v1.global_variables_initializer())
         want = session.run(tf.convert_to_tensor(variable))
@@ -157,7 +160,9 @@ def test_blocks_are_the_cores(tmp_path) -> None:
         assert blocks.encode_footer(footer) == elements[-1]
         for element in elements[:-1]:
             block = blocks.parse(element)
-            again = blocks.encode_block(block.number, block.num_blocks, block.rule, block.records)
+            again = blocks.encode_block(
+                block.number, block.num_blocks, block.rule, block.records, footer.version
+            )
             assert again == element
 
 

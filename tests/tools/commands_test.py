@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tools import harness
+import tools_harness as harness
 
 import tf_embedding as te
 
@@ -42,7 +43,8 @@ def test_inspect(scene) -> None:
     assert described.keys() == variables.keys()
     for name, variable in variables.items():
         d, rows = described[name], harness.rows_of(variable)
-        assert (d["rows"], d["dim"], d["rule"]) == (len(rows["keys"]), variable.dim, variable.rule())
+        assert (d["rows"], d["dim"]) == (len(rows["keys"]), variable.dim)
+        assert (d["rule"], d["beside_rows"]) == (variable.rule(), {})
         assert (d["step"], d["parts"]) == (10, variable.num_parts)
         for field, values in (("frequency", rows["frequency"]), ("age", 10 - rows["version"])):
             assert {(b["from"], b["to"]): b["rows"] for b in d[field]["bins"]} == bins(values)
@@ -189,7 +191,44 @@ def test_strip_and_reshard_restore(scene, tmp_path) -> None:
     assert got.rule() == "adagrad"
     assert harness.run("diff", prefix, out, "--vectors_only").code == 1
     harness.succeed("strip", prefix, tmp_path / "late", "--min_version=10", "--table=users")
-    assert int(harness.restored(tmp_path / "late", 8, "users").size()) == (want["version"] == 10).sum()
+    late = harness.restored(tmp_path / "late", 8, "users")
+    assert int(late.size()) == (want["version"] == 10).sum()
+
+
+def test_deltas(tmp_path) -> None:
+    """Their removed keys are counted, checked and kept."""
+    variable = harness.trained("users", rows=400)
+    saver = te.DeltaCheckpoint(tf.train.Checkpoint(users=variable), str(tmp_path / "chain"))
+    saver.save()
+    removed = harness.rows_of(variable)["keys"][:7]
+    variable.remove(removed)
+    variable.upsert([1, 2, 3], np.ones([3, 4]), step=50)
+    delta = saver.save()
+    (d,) = harness.succeed("inspect", delta, "--format=json").json
+    assert d["rows"] == 3 and d["beside_rows"] == {"removed": 7}
+    assert "removed, 7 records" in harness.succeed("inspect", delta).out
+    harness.succeed("strip", delta, tmp_path / "stripped", "--slots")
+    (d,) = harness.succeed("inspect", tmp_path / "stripped", "--format=json").json
+    assert d["rows"] == 3 and d["beside_rows"] == {"removed": 7} and d["rule"] == ""
+    assert harness.run("verify", tmp_path / "stripped").code == 0
+    assert "removed beside rows are not compared" in harness.run("diff", delta, delta).out
+    assert "removed" in harness.fail("reshard", delta, tmp_path / "x", "--parts=2")
+
+
+def test_files_of_format_1(tmp_path) -> None:
+    """They are read, and copies of them are of the same format."""
+    golden = Path(__file__).resolve().parents[1] / "golden" / "format_1"
+    found = {d["table"]: d for d in harness.succeed("inspect", golden, "--format=json").json}
+    assert {name: d["rows"] for name, d in found.items()} == {"adam": 5, "plain": 5}
+    harness.succeed("reshard", golden, tmp_path / "parts", "--parts=3")
+    harness.succeed("strip", golden, tmp_path / "often", "--min_frequency=2")
+    assert harness.run("diff", golden, tmp_path / "parts").code == 0
+    want = harness.rows_of(harness.restored(golden, 3, "adam"))
+    harness.assert_same_rows(
+        harness.rows_of(harness.restored(tmp_path / "parts", 3, "adam")), want
+    )
+    often = harness.rows_of(harness.restored(tmp_path / "often", 3, "adam"))
+    np.testing.assert_array_equal(often["keys"], want["keys"][want["frequency"] >= 2])
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 7])

@@ -10,7 +10,7 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from tools import harness
+import tools_harness as harness
 
 import tf_embedding as te
 
@@ -302,6 +302,19 @@ def test_many_temporary_files(tmp_path, monkeypatch) -> None:
     np.testing.assert_array_equal(got["keys"], np.arange(20_000))
     np.testing.assert_array_equal(got["values"][:, 1], -np.arange(20_000))
     assert "--tmp" in harness.fail("import", tmp_path / "f.npz", tmp_path / "no", "--tmp=/nowhere")
+
+
+def test_nothing_is_left_of_an_export_that_fails(trained, tmp_path) -> None:
+    prefix = harness.write(tmp_path / "c", users=trained[0])
+    data = tmp_path / "c.data-00000-of-00001"
+    whole = bytearray(data.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    data.write_bytes(whole)
+    for name in ("a.npz", "a.parquet", "a.csv", "a.txt"):
+        assert "checksum" in harness.fail("export", prefix, tmp_path / name)
+    assert "checksum" in harness.fail("export", prefix, tmp_path / "p", "--to=projector")
+    assert "checksum" in harness.fail("strip", prefix, tmp_path / "s", "--slots")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.data-00000-of-00001", "c.index"]
 
 
 def test_extras_are_named(trained, tmp_path, monkeypatch) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from tools import harness
+import tools_harness as harness
 
 import tf_embedding as te
 
@@ -203,6 +203,27 @@ def test_deeprec_slots_of_other_names(tmp_path) -> None:
     said = harness.succeed("import", prefix, tmp_path / "bare", "--from=deeprec", "--noslots").out
     assert "slots left out: Mine, Mine_1" in said
     assert restore(tmp_path / "bare", {"v": 4})["v"]["rule"] == b""
+
+
+def test_variables_in_a_scope_named_like_a_variable(tmp_path) -> None:
+    outer, inner = Content(60, 4, slots=1), Content(30, 4, slots=1, seed=1)
+    tensors = {
+        **deeprec_tensors("v", outer, ["Adagrad"]),
+        **deeprec_tensors("v/inner", inner, ["Adagrad"]),
+    }
+    harness.succeed("import", save(tmp_path / "d", tensors), tmp_path / "a", "--from=deeprec")
+    tensors = {
+        **tfra_tensors("saver", "v", outer, ["Adagrad/accumulator"], 2),
+        **tfra_tensors("saver", "v/inner", inner, ["Adagrad/accumulator"], 2),
+    }
+    args = ["--from=tfra", "--layout=saver"]
+    harness.succeed("import", save(tmp_path / "t", tensors), tmp_path / "b", *args)
+    for path in (tmp_path / "a", tmp_path / "b"):
+        got = restore(path, {"v": 4, "v/inner": 4})
+        for name, content in (("v", outer), ("v/inner", inner)):
+            np.testing.assert_array_equal(got[name]["keys"], content.keys)
+            np.testing.assert_array_equal(got[name]["values"], content.values)
+            np.testing.assert_array_equal(got[name]["slots"], content.slots[0])
 
 
 def test_deeprec_input_that_does_not_fit(tmp_path) -> None:

@@ -50,7 +50,7 @@ def run_all(folder: str) -> None:
 
 def test_memory_is_bounded(tmp_path) -> None:
     import tensorflow as tf
-    from tools import harness
+    import tools_harness as harness
 
     import tf_embedding as te
 

@@ -20,7 +20,10 @@ NUM_BUCKETS = 1 << 16
 
 # Bytes of rows that a block is to have, as the core's.
 _BLOCK_BYTES = 1 << 18
-_FORMAT = 1
+_FORMATS = (1, 2)
+
+# The kind of the blocks that hold rows; format 1 has no other.
+ROWS = "rows"
 
 
 def mix(keys: np.ndarray) -> np.ndarray:
@@ -74,6 +77,10 @@ class Footer:
     args: tuple[float, float]
     seed: int
     matrix: np.ndarray = dataclasses.field(repr=False)
+    # Of the format, and what a format 2 says of kinds: their names, and bytes that describe them.
+    version: int
+    kinds: tuple[str, ...]
+    tail: bytes
 
     @property
     def slot_width(self) -> int:
@@ -106,17 +113,19 @@ class Footer:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """The rows of one range of buckets.
+    """The records of one kind in one range of buckets.
 
     Attributes:
       number: which range; of num_blocks.
       num_blocks: a power of two.
-      rule: whose slots the records hold.
-      records: of `record_dtype`.
+      kind: of its records.
+      rule: whose slots rows hold.
+      records: rows, of `record_dtype`; of other kinds uint8 [n, bytes of a record].
     """
 
     number: int
     num_blocks: int
+    kind: str
     rule: str
     records: np.ndarray
 
@@ -163,42 +172,48 @@ def parse(element: bytes, check: bool = True) -> Block | Footer:
     magic, version, length = struct.unpack_from("<8sqq", element)
     if check and struct.unpack("<I", element[-4:])[0] != crc32c(memoryview(element)[:-4]):
         raise DamagedError("has a wrong checksum")
-    if version != _FORMAT:
+    if version not in _FORMATS:
         raise ToolError(
-            f"is of checkpoint format {version}; this package reads format {_FORMAT}, a newer one "
-            "may read it"
+            f"is of checkpoint format {version}; this package reads formats {_FORMATS[0]} to "
+            f"{_FORMATS[-1]}, a newer one may read it"
         )
     if length != len(element) - 28:
         raise DamagedError("is cut short")
     cursor = _Cursor(element, 24, len(element) - 4)
     if magic == BLOCK:
-        return _parse_block(cursor)
+        return _parse_block(cursor, version)
     if magic == FOOTER:
-        return _parse_footer(cursor)
-    raise ToolError(f"is of an unknown kind, {magic!r}; a newer package may read it")
+        return _parse_footer(cursor, version)
+    raise DamagedError("is neither a block nor a footer")
 
 
-def parse_head(element: bytes, what: str) -> int:
-    """How many blocks there are, as a part's first element says; of an empty part 0.
+def parse_head(element: bytes, what: str) -> tuple[int, int]:
+    """The number of a block and how many there are; of a footer (-1, 0).
 
     Raises:
       DamagedError: it is neither a block nor a footer.
     """
     if element[:8] == FOOTER:
-        return 0
+        return -1, 0
     if element[:8] != BLOCK or len(element) < 40:
         raise DamagedError(f"{what} is neither a block nor a footer")
-    num_blocks = struct.unpack_from("<q", element, 32)[0]
-    if not 1 <= num_blocks <= NUM_BUCKETS:
-        raise DamagedError(f"{what} says that it is one of {num_blocks} blocks")
-    return int(num_blocks)
+    number, num_blocks = struct.unpack_from("<qq", element, 24)
+    if not 0 <= number < num_blocks <= NUM_BUCKETS:
+        raise DamagedError(f"{what} says that it is block {number} of {num_blocks}")
+    return int(number), int(num_blocks)
 
 
-def _parse_block(cursor: _Cursor) -> Block:
+def _parse_block(cursor: _Cursor, version: int) -> Block:
     number, num_blocks, dim, slot_width, rows, _ = (cursor.i64() for _ in range(6))
     rule = cursor.text()
+    kind, width = (cursor.text(), cursor.i64()) if version > 1 else (ROWS, 0)
     if not (0 <= number < num_blocks <= NUM_BUCKETS and num_blocks & (num_blocks - 1) == 0):
         raise DamagedError(f"says that it is block {number} of {num_blocks}")
+    if kind != ROWS:
+        if not (width > 0 and rows >= 0 and rows * width == cursor.end - cursor.at):
+            raise DamagedError(f"has other bytes than {rows} records of {width} bytes")
+        data = np.frombuffer(cursor.take(rows * width), np.uint8)
+        return Block(number, num_blocks, kind, rule, data.reshape([rows, width]))
     if not (1 <= dim <= 4096 and 0 <= slot_width <= 8 * 4096 and rows >= 0):
         raise DamagedError(f"says that it has {rows} rows of dim {dim}")
     dtype = record_dtype(dim, slot_width)
@@ -208,18 +223,20 @@ def _parse_block(cursor: _Cursor) -> Block:
     found = buckets(records["key"]) * num_blocks // NUM_BUCKETS
     if rows and (found != number).any():
         raise DamagedError("holds a key of another block")
-    return Block(number, num_blocks, rule, records)
+    return Block(number, num_blocks, kind, rule, records)
 
 
-def _parse_footer(cursor: _Cursor) -> Footer:
+def _parse_footer(cursor: _Cursor, version: int) -> Footer:
     num_blocks, part, num_parts, rows, step, dim = (cursor.i64() for _ in range(6))
     dtype, rule = cursor.text(), cursor.text()
     vector_slots, scalar_slots = cursor.texts(), cursor.texts()
     initial = cursor.f32(len(vector_slots) + len(scalar_slots))
     kind, args, seed = cursor.text(), cursor.f32(2), cursor.i64()
     matrix = cursor.f32(cursor.i64())
-    if cursor.at != cursor.end:
-        raise DamagedError("has bytes behind its end")
+    kinds = cursor.texts() if version > 1 else (ROWS,)
+    tail = cursor.take(cursor.end - cursor.at)
+    if ROWS not in kinds or (version == 1 and tail):
+        raise DamagedError("does not end as a footer does")
     return Footer(
         num_blocks=num_blocks,
         part=part,
@@ -236,6 +253,9 @@ def _parse_footer(cursor: _Cursor) -> Footer:
         args=(float(args[0]), float(args[1])),
         seed=seed,
         matrix=matrix,
+        version=version,
+        kinds=kinds,
+        tail=tail,
     )
 
 
@@ -253,17 +273,21 @@ def _texts(texts: Iterable[str]) -> bytes:
     return _i64(len(found)) + b"".join(found)
 
 
-def _frame(magic: bytes, body: bytes) -> bytes:
-    framed = magic + _i64(_FORMAT, len(body)) + body
+def _frame(magic: bytes, version: int, body: bytes) -> bytes:
+    framed = magic + _i64(version, len(body)) + body
     return framed + struct.pack("<I", crc32c(framed))
 
 
-def encode_block(number: int, num_blocks: int, rule: str, records: np.ndarray) -> bytes:
-    """The element of a block."""
+def encode_block(
+    number: int, num_blocks: int, rule: str, records: np.ndarray, version: int
+) -> bytes:
+    """The element of a block of rows, in a version of the format."""
     dim, slot_width = records["vector"].shape[1], records["slots"].shape[1]
     step = int(records["version"].max()) if len(records) else -1
     head = _i64(number, num_blocks, dim, slot_width, len(records), step) + _text(rule)
-    return _frame(BLOCK, head + records.tobytes())
+    if version > 1:
+        head += _text(ROWS) + _i64(records.dtype.itemsize)
+    return _frame(BLOCK, version, head + records.tobytes())
 
 
 def encode_footer(footer: Footer) -> bytes:
@@ -277,7 +301,9 @@ def encode_footer(footer: Footer) -> bytes:
     body += _text(f.dtype) + _text(f.rule) + _texts(f.vector_slots) + _texts(f.scalar_slots)
     body += f32(f.initial_slots) + _text(f.initializer) + f32(f.args) + _i64(f.seed)
     body += _i64(len(f.matrix)) + f32(f.matrix)
-    return _frame(FOOTER, body)
+    if f.version > 1:
+        body += _texts(f.kinds) + f.tail
+    return _frame(FOOTER, f.version, body)
 
 
 def choose_num_blocks(rows: int, record_bytes: int) -> int:
@@ -289,7 +315,7 @@ def choose_num_blocks(rows: int, record_bytes: int) -> int:
 
 
 class PartEncoder:
-    """Makes the elements of a part whose rows come in order of hash.
+    """Makes the blocks of rows, and the footer, of a part whose rows come in order of hash.
 
     Args:
       footer: of the part; how many rows there are, and of what step, is found out.
@@ -323,7 +349,8 @@ class PartEncoder:
         joined, of_block = joined[order], of_block[order]
         cuts = np.searchsorted(of_block, np.arange(first, last + 1))
         for number, begin, stop in zip(range(first, last), cuts[:-1], cuts[1:]):
-            yield encode_block(number, num_blocks, self.footer.rule, joined[begin:stop])
+            rows = joined[begin:stop]
+            yield encode_block(number, num_blocks, self.footer.rule, rows, self.footer.version)
         self._pending = [joined[cuts[-1] :]] if cuts[-1] < len(joined) else []
         self._next = last
 
@@ -333,7 +360,7 @@ class PartEncoder:
 
 
 def encode_part(ranges: Iterable[tuple[int, np.ndarray]], footer: Footer) -> Iterator[bytes]:
-    """The elements of a part: each block, then the footer.
+    """The elements of a part: each block of rows, then the footer.
 
     Args:
       ranges: (end, records), in order, as `PartEncoder.add` takes them; the last end is

@@ -352,7 +352,7 @@ class BundleWriter:
         self._data_path = f"{prefix}.data-00000-of-00001"
         self._entries: dict[bytes, bytes] = {}
         self._at = 0
-        self._open = False
+        self._committed = False
         try:
             folder = prefix.rpartition("/")[0]
             if folder:
@@ -361,16 +361,22 @@ class BundleWriter:
             self._file.write(b"")
         except tf.errors.OpError as error:
             raise ToolError(f"checkpoint {prefix} cannot be written: {error.message}") from error
-        self._open = True
 
     def __enter__(self) -> BundleWriter:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._open:
-            self._open = False
+        if self._committed:
+            return
+        try:
             self._file.close()
-            tf.io.gfile.remove(self._data_path + ".unfinished")
+        except tf.errors.OpError:
+            # Of a full disk; what counts is the error that brought us here.
+            pass
+        data, index = self._data_path, self.prefix + ".index"
+        for path in (data + ".unfinished", data, index + ".unfinished"):
+            if tf.io.gfile.exists(path):
+                tf.io.gfile.remove(path)
 
     def _write(self, data: Bytes) -> None:
         try:
@@ -443,15 +449,15 @@ class BundleWriter:
         index = _make_table({**self._entries, b"": header.SerializeToString()})
         try:
             self._file.close()
-            tf.io.gfile.rename(self._data_path + ".unfinished", self._data_path, overwrite=True)
-            self._open = False
             with tf.io.gfile.GFile(self.prefix + ".index.unfinished", "wb") as file:
                 file.write(index)
+            tf.io.gfile.rename(self._data_path + ".unfinished", self._data_path, overwrite=True)
             tf.io.gfile.rename(self.prefix + ".index.unfinished", self.prefix + ".index")
         except tf.errors.OpError as error:
             raise ToolError(
                 f"checkpoint {self.prefix} cannot be written: {error.message}"
             ) from error
+        self._committed = True
 
 
 def _make_table(entries: dict[bytes, bytes]) -> bytes:

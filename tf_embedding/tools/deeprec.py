@@ -40,17 +40,20 @@ def find(path: str) -> Found:
     """
     bundle = BundleReader(resolve_prefix(path))
     names = set(bundle.names())
-    bases = sorted(
+    bases = {
         name[: -len("-keys")]
         for name in names
         if name.endswith("-keys") and name[: -len("-keys")] + "-values" in names
-    )
+    }
     found = Found({}, bundle)
-    for base in bases:
+    for base in sorted(bases):
         owner, _, last = base.rpartition("/")
-        is_slot = owner in bases and is_slot_name("deeprec", last)
-        # A slot of an unknown name: below a partition, or below a variable with its keys.
-        is_slot = is_slot or (owner in bases and not re.fullmatch(r"part_\d+", last))
+        is_slot = owner in bases and (
+            is_slot_name("deeprec", last)
+            # Of an unknown name: a slot has the keys and the dim of its variable, which
+            # another variable in the scope of that name would not.
+            or bundle.shape(base + "-values") == bundle.shape(owner + "-values")
+        )
         primary = owner if is_slot else base
         name = re.sub(r"/part_\d+$", "", primary)
         table = found.tables.setdefault(name, ForeignTable(name))

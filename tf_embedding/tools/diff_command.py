@@ -81,6 +81,7 @@ def compare(a: tables.Table, b: tables.Table, tolerance: float, limit: int) -> d
         **counts,
         "largest_change": largest,
         "mean_change": total / counts["both"] if counts["both"] else 0.0,
+        "not_compared": sorted({*a.other_kinds, *b.other_kinds}),
         "most_changed": [{"key": key, "change": change} for change, key in most],
     }
 
@@ -151,6 +152,8 @@ def _print(found: Sequence[dict[str, Any]], only: Sequence[dict[str, Any]]) -> N
         for what in ("dim", "rule"):
             if f[what][0] != f[what][1]:
                 print(f"{f['table']}: {what} {f[what][0] or '-'} and {f[what][1] or '-'}")
+        if f["not_compared"]:
+            print(f"{f['table']}: {', '.join(f['not_compared'])} beside rows are not compared")
         if f["most_changed"]:
             print(f"\n{f['table']}: changed most")
             lines = [[m["key"], f"{m['change']:.6g}"] for m in f["most_changed"]]

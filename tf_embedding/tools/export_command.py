@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional
@@ -141,8 +143,14 @@ def run_export(args: Sequence[str], values: flags.FlagValues) -> int:
         "projector": _write_projector,
     }
     unfinished = out.rstrip("/") + ".unfinished"
-    write[kind](source, unfinished, values.slots)
-    os.rename(unfinished, out)
+    try:
+        write[kind](source, unfinished, values.slots)
+        os.rename(unfinished, out)
+    finally:
+        if os.path.isdir(unfinished):
+            shutil.rmtree(unfinished)
+        elif os.path.exists(unfinished):
+            os.remove(unfinished)
     print(f"{out}: {source.count()} rows of dim {table.dim}")
     return errors.OK
 
@@ -250,8 +258,6 @@ def _write_csv(source: _Source, out: str, slots: bool) -> None:
     dim = source.table.dim
     named = source.words is not None
     with open(out, "w", encoding="utf-8", newline="") as file:
-        import csv
-
         writer = csv.writer(file, lineterminator="\n")
         head = ["key", *(["word"] if named else []), "frequency", "version"]
         writer.writerow([*head, *(f"v{column}" for column in range(dim))])

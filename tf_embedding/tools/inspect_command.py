@@ -140,6 +140,14 @@ def describe(table: tables.Table, rows: bool = True) -> dict[str, Any]:
     found["frequency"], found["age"] = frequency.summary(), age.summary()
     found["norm"] = norm.summary()
     found["slots_not_finite"] = slots_not_finite
+    found["beside_rows"] = {
+        kind: sum(
+            len(part.others(number)[kind])
+            for part in table.parts
+            for number in range(part.footer.num_blocks)
+        )
+        for kind in table.other_kinds
+    }
     return found
 
 
@@ -179,7 +187,7 @@ def run_inspect(args: Sequence[str], values: flags.FlagValues) -> int:
 
 
 def _print(path: str, described: Sequence[dict[str, Any]]) -> None:
-    print(f"{path}: {len(described)} tables")
+    print(f"{path}: {len(described)} table{'' if len(described) == 1 else 's'}")
     head = ["table", "rows", "dim", "rule", "slots", "step", "parts", "blocks", "bytes"]
     rows = []
     for d in described:
@@ -203,6 +211,8 @@ def _print(path: str, described: Sequence[dict[str, Any]]) -> None:
             if field in d and d[field]["bins"]:
                 print(f"\n{d['table']}: {field}, mean {d[field]['mean']:.6g}")
                 _print_bins(d[field]["bins"], d["rows"])
+        for kind, count in d.get("beside_rows", {}).items():
+            print(f"\n{d['table']}: {kind}, {count} records")
         if "norm" in d and d["norm"]["zero"]:
             print(f"\n{d['table']}: {d['norm']['zero']} vectors are zero")
         if "norm" in d and (d["norm"]["not_finite"] or d["slots_not_finite"]):

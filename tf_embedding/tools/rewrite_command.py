@@ -78,7 +78,8 @@ def run_strip(args: Sequence[str], values: flags.FlagValues) -> int:
         counts[table.name] = [0, 0]
         for part in table.parts:
             footer = part.footer.without_slots() if values.slots else part.footer
-            yield from blocks.encode_part(kept(table.name, part, footer), footer)
+            rows = blocks.encode_part(kept(table.name, part, footer), footer)
+            yield from _with_other_kinds(part, rows)
 
     def kept(
         name: str, part: tables.Part, footer: blocks.Footer
@@ -104,6 +105,16 @@ def run_strip(args: Sequence[str], values: flags.FlagValues) -> int:
     rewrite(source, args[1], "strip", {t.name: stripped for t in _chosen(source, values.table)})
     output.print_table([[name, *n] for name, n in counts.items()], ["table", "rows", "kept"])
     return errors.OK
+
+
+def _with_other_kinds(part: tables.Part, rows: Iterator[bytes]) -> Iterator[bytes]:
+    """Blocks of rows and a footer, with the part's other blocks between them as they are."""
+    for number, element in enumerate(rows):
+        if number == part.footer.num_blocks:
+            yield element
+            return
+        for kind in part.footer.kinds:
+            yield element if kind == blocks.ROWS else part.element(number, kind)
 
 
 def define_reshard(values: flags.FlagValues) -> None:
@@ -168,6 +179,11 @@ def reshard(table: tables.Table, num_parts: int) -> Iterator[bytes]:
     What is made of each part waits in a temporary file, as the parts are written one behind
     the other.
     """
+    if table.other_kinds:
+        raise errors.ToolError(
+            f"{table.what} holds {', '.join(table.other_kinds)} beside rows, which reshard does "
+            f"not move; restore it into a variable of {num_parts} parts and save that"
+        )
     rows = table.rows
     num_blocks = table.num_blocks
     if rows is not None:

@@ -57,12 +57,8 @@ class Part:
         """
         if self._kept is not None and self._kept[0] == number:
             return self._kept[1]
+        block = self._parsed(number, blocks.ROWS)
         try:
-            block = blocks.parse(self._read(self._first + number))
-            if not isinstance(block, blocks.Block) or block.number != number:
-                raise DamagedError("is another one")
-            if block.num_blocks != self.footer.num_blocks:
-                raise DamagedError(f"is one of {block.num_blocks} blocks")
             records = self._with_slots_of_footer(block)
             if len(np.unique(records["key"])) != len(records):
                 raise DamagedError("holds a key twice")
@@ -72,9 +68,40 @@ class Part:
         self._kept = (number, records)
         return records
 
+    def element(self, number: int, kind: str) -> bytes:
+        """The bytes of one block of a kind."""
+        kinds = self.footer.kinds
+        return self._read(self._first + number * len(kinds) + kinds.index(kind))
+
+    def others(self, number: int) -> dict[str, np.ndarray]:
+        """The records of the kinds that are no rows: uint8 [n, bytes of a record].
+
+        Raises:
+          DamagedError: a block is damaged.
+        """
+        kinds = [kind for kind in self.footer.kinds if kind != blocks.ROWS]
+        return {kind: self._parsed(number, kind).records for kind in kinds}
+
+    def _parsed(self, number: int, kind: str) -> blocks.Block:
+        of_kind = "" if kind == blocks.ROWS else f" of {kind}"
+        what = f"{self.what}: block {number} of {self.footer.num_blocks}{of_kind}"
+        try:
+            block = blocks.parse(self.element(number, kind))
+            if not isinstance(block, blocks.Block):
+                raise DamagedError("is a footer")
+            if (block.number, block.num_blocks) != (number, self.footer.num_blocks):
+                raise DamagedError(f"is block {block.number} of {block.num_blocks}")
+            if block.kind != kind:
+                raise DamagedError(f"is of kind {block.kind}")
+        except (DamagedError, ToolError) as error:
+            raise type(error)(f"{what} {error}") from error
+        return block
+
     def _with_slots_of_footer(self, block: blocks.Block) -> np.ndarray:
         """An update may have changed the rule while the save ran: those slots start anew."""
         footer, records = self.footer, block.records
+        if footer.dtype != "float32":
+            raise ToolError(f"is of dtype {footer.dtype}, and the tools read rows of float32")
         if records["vector"].shape[1] != footer.dim:
             raise DamagedError(
                 f"has vectors of {records['vector'].shape[1]} values and the table is of dim "
@@ -113,9 +140,10 @@ class Table:
                 footer = blocks.parse(read(number))
                 if not isinstance(footer, blocks.Footer):
                     raise DamagedError("is another element")
-                if footer.num_blocks != number - first:
+                if footer.num_blocks * len(footer.kinds) != number - first:
                     raise DamagedError(
-                        f"says {footer.num_blocks} blocks, and there are {number - first}"
+                        f"says {footer.num_blocks} blocks of {len(footer.kinds)} kinds, and there "
+                        f"are {number - first}"
                     )
             except (DamagedError, ToolError) as error:
                 raise type(error)(f"{what}: the footer {error}") from error
@@ -123,15 +151,21 @@ class Table:
             first = number + 1
 
     def _footer_behind(self, first: int) -> int:
-        # The first block says how many there are: their headers need not be read.
-        block = blocks.parse_head(self.read_element(first), f"{self.what}: element {first}")
-        number = first + block
-        if number >= self.num_elements:
+        # The first blocks say how many there are, and of how many kinds: block 0 is there once
+        # for each. The others need not be read.
+        kinds, num_blocks = 0, 0
+        while first + kinds < self.num_elements:
+            what = f"{self.what}: element {first + kinds}"
+            number, found = blocks.parse_head(self.read_element(first + kinds), what)
+            if number != 0:
+                break
+            kinds, num_blocks = kinds + 1, found
+        if first + num_blocks * kinds >= self.num_elements:
             raise DamagedError(
-                f"{self.what}: of {block} blocks and a footer only {self.num_elements - first} "
-                "elements are there"
+                f"{self.what}: of {num_blocks * kinds} blocks and a footer only "
+                f"{self.num_elements - first} elements are there"
             )
-        return number
+        return first + num_blocks * kinds
 
     @property
     def footer(self) -> blocks.Footer:
@@ -158,6 +192,11 @@ class Table:
     def num_blocks(self) -> int:
         """Of the part with most."""
         return max(part.footer.num_blocks for part in self.parts)
+
+    @property
+    def other_kinds(self) -> list[str]:
+        """The kinds of its blocks that hold no rows."""
+        return [kind for kind in self.footer.kinds if kind != blocks.ROWS]
 
     @property
     def dtype(self) -> np.dtype:

@@ -19,7 +19,14 @@ import numpy as np
 
 from tf_embedding.tools.bundle import BundleReader
 from tf_embedding.tools.errors import ToolError
-from tf_embedding.tools.foreign import Columns, ForeignTable, Found, Piece, bundle_piece
+from tf_embedding.tools.foreign import (
+    Columns,
+    ForeignTable,
+    Found,
+    Piece,
+    bundle_piece,
+    is_slot_name,
+)
 from tf_embedding.tools.tables import resolve_prefix
 
 _SAVER = re.compile(r"(.+?)_mht_\d+of\d+-keys")
@@ -62,31 +69,25 @@ def _variable_name(text: str) -> str:
     return text
 
 
-def _group(
-    pieces: list[tuple[str, Piece]], separator: str, bundle: BundleReader | None
-) -> Found:
-    """Slots go to the longest variable whose name theirs begins with."""
+def _group(pieces: list[tuple[str, Piece]], separator: str, bundle: BundleReader | None) -> Found:
+    """NAME/OPTIMIZER/SLOT is a slot, where there is a variable NAME.
+
+    In the names of files, where / is written as _, only of optimizers and slots that are known.
+    """
     names = {name for name, _ in pieces}
     found = Found({}, bundle)
-    owners: dict[str, str] = {}
-    for name in names:
-        owner = max(
-            (other for other in names if name.startswith(other + separator)), key=len, default=None
-        )
-        # Of NAME/OPTIMIZER/SLOT the owner is a variable, never another slot.
-        while owner is not None and owners.get(owner, owner) != owner:
-            owner = owners[owner]
-        owners[name] = owner or name
     for name, piece in pieces:
-        owner = owners[name]
+        owner, slot = name, ""
+        fields = name.rsplit(separator, 2)
+        if len(fields) == 3 and fields[0] in names:
+            slot = f"{fields[1]}/{fields[2]}"
+            if separator == "/" or is_slot_name("tfra", slot):
+                owner = fields[0]
         table = found.tables.setdefault(owner, ForeignTable(owner))
         if owner == name:
             table.pieces.append(piece)
         else:
-            end = name[len(owner) + 1 :]
-            # In the names of files / and _ are the same.
-            optimizer, _, slot = end.partition(separator)
-            table.slots.setdefault(f"{optimizer}/{slot}", []).append(piece)
+            table.slots.setdefault(slot, []).append(piece)
     return found
 
 

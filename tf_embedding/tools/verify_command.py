@@ -64,6 +64,7 @@ def _check(table: tables.Table, damaged: list[str]) -> int:
         for number in progress(numbers, len(numbers), f"verify {part.what}"):
             try:
                 rows += len(part.block(number))
+                part.others(number)
             except (errors.DamagedError, errors.ToolError) as error:
                 damaged.append(str(error))
                 whole = False

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_embedding as te
 from tf_embedding.tools import main
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "checkpoint_format.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "checkpoint_format.md"
 
 
 class Result(NamedTuple):
@@ -87,7 +87,8 @@ def assert_same_rows(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None
 def restored(path: Any, dim: int, name: str = "table", **options: Any) -> te.EmbeddingVariable:
     """A new variable with the content of the checkpoint's object `name`."""
     variable = te.EmbeddingVariable(dim, name="restored", **options)
-    tf.train.Checkpoint(**{name: variable}).read(str(path)).expect_partial().assert_existing_objects_matched()
+    status = tf.train.Checkpoint(**{name: variable}).read(str(path))
+    status.expect_partial().assert_existing_objects_matched()
     return variable
 
 
