@@ -71,6 +71,28 @@ def test_the_documented_reader_reads_many_blocks(reader, tmp_path) -> None:
     np.testing.assert_array_equal(footer["matrix"], np.ones(128))
 
 
+def filtered() -> te.EmbeddingVariable:
+    option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(3))
+    return te.EmbeddingVariable(2, initializer="zeros", name="filtered", ev_option=option)
+
+
+def train_filtered(ev: te.EmbeddingVariable) -> None:
+    """Leaves one row, of key 7, and three candidates."""
+    batch = np.array([5, 5, -1, 2**63 - 1, 7, 7, 7], np.int64)
+    gradient = tf.IndexedSlices(tf.ones([7, 2]), tf.constant(batch))
+    te.rules.apply(ev, gradient, te.rules.SGD(), 0.5, 0)
+
+
+def test_the_documented_reader_reads_candidates(reader, tmp_path) -> None:
+    ev = filtered()
+    train_filtered(ev)
+    prefix = tf.train.Checkpoint(ev=ev).write(str(tmp_path / "ckpt"))
+    footer, rows = read(reader, prefix, "ev")
+    assert footer["kinds"] == ["rows", "candidates"]
+    assert sorted(footer["candidates"].tolist()) == [(-1, 1), (5, 2), (2**63 - 1, 1)]
+    assert_rows_are(rows, ev)
+
+
 def golden_state(dim: int, slots: int) -> dict[str, np.ndarray]:
     """Rows with the extremes of each number."""
     keys = np.array([0, -1, 7, 2**63 - 1, -(2**63)], np.int64)
@@ -92,7 +114,9 @@ def make_golden(prefix: str) -> None:
     matrix = np.arange(4, dtype=np.float32).reshape(2, 2)
     plain = te.EmbeddingVariable(2, initializer=matrix, seed=12, name="plain")
     plain.load_state({**plain.state(), **golden_state(2, 0)})
-    tf.train.Checkpoint(adam=adam, plain=plain).write(prefix)
+    counted = filtered()
+    train_filtered(counted)
+    tf.train.Checkpoint(adam=adam, plain=plain, counted=counted).write(prefix)
 
 
 @pytest.mark.parametrize("version", GOLDEN)
@@ -100,7 +124,14 @@ def test_golden_files(version, reader, tmp_path) -> None:
     golden = GOLDEN[version]
     adam = te.EmbeddingVariable(3, name="adam")
     plain = te.EmbeddingVariable(2, name="plain")
-    tf.train.Checkpoint(adam=adam, plain=plain).read(golden).assert_consumed()
+    counted = filtered()
+    checkpoint = tf.train.Checkpoint(adam=adam, plain=plain)
+    if version > 1:  # The first had no filters.
+        checkpoint.counted = counted
+    checkpoint.read(golden).assert_consumed()
+    if version > 1:
+        frequency = counted.frequency([5, -1, 2**63 - 1, 7]).numpy().tolist()
+        assert (int(counted.size()), frequency) == (1, [2, 1, 1, 3])
     for ev, slots in ((adam, 6), (plain, 0)):
         want = golden_state(ev.dim, slots)
         order = np.argsort(want["keys"])
@@ -119,8 +150,9 @@ def test_golden_files(version, reader, tmp_path) -> None:
         return
     # What is written today has the same bytes.
     make_golden(str(tmp_path / "now"))
-    mine, its = (
-        [bytes(e) for e in reader["bundle_elements"](prefix, TENSOR.format("plain"))]
-        for prefix in (golden, str(tmp_path / "now"))
-    )
-    assert mine == its
+    for name in ("plain", "counted"):
+        mine, its = (
+            [bytes(e) for e in reader["bundle_elements"](prefix, TENSOR.format(name))]
+            for prefix in (golden, str(tmp_path / "now"))
+        )
+        assert mine == its

@@ -22,6 +22,7 @@ import tf_embedding as te
 from tf_embedding import (
     checkpoint,
     config,
+    eviction,
     get_variable,
     hashing,
     hooks,
@@ -33,6 +34,7 @@ from tf_embedding import (
     options,
     parts,
     rules,
+    sysconfig,
     train,
     variable,
 )
@@ -47,14 +49,19 @@ HAS_KERAS_2 = not KERAS_3 or importlib.util.find_spec("tf_keras") is not None
 
 MODULES = [
     te,
-    *(checkpoint, config, get_variable, hashing, hooks, initializers, inputs, io, monitoring),
-    *(nn, options, parts, rules, train, variable),
+    *(checkpoint, config, eviction, get_variable, hashing, hooks, initializers, inputs, io),
+    *(monitoring, nn),
+    *(options, parts, rules, sysconfig, train, variable),
 ]
 KERAS_MODULES = [
     f"tf_embedding.{face}.{module}"
     for face, there in (("keras3", KERAS_3), ("keras2", HAS_KERAS_2))
     if there
     for module in ("layers", "optimizers", "feature_layers", "callbacks")
+]
+EXPORT_MODULES = [
+    f"tf_embedding.export.{module}"
+    for module in ("index", "initial", "pooling", "rows", "saved_model")
 ]
 FEATURE_COLUMN_MODULES = [
     "tf_embedding.feature_column",
@@ -71,7 +78,8 @@ def page_name(page: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", [m.__name__ for m in MODULES] + KERAS_MODULES + FEATURE_COLUMN_MODULES
+    "name",
+    [m.__name__ for m in MODULES] + KERAS_MODULES + EXPORT_MODULES + FEATURE_COLUMN_MODULES,
 )
 def test_docstring_examples(name: str) -> None:
     module = importlib.import_module(name)
@@ -98,7 +106,7 @@ def everything_public() -> dict[str, Any]:
     found = {f"tf_embedding.{name}": getattr(te, name) for name in te.__all__}
     for module in MODULES[1:]:
         found.update(public(module))
-    for name in KERAS_MODULES + FEATURE_COLUMN_MODULES:
+    for name in KERAS_MODULES + EXPORT_MODULES + FEATURE_COLUMN_MODULES:
         found.update(public(importlib.import_module(name)))
     return found
 

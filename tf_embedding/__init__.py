@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 from tf_embedding import (
     checkpoint,
     config,
+    eviction,
     export,
     hashing,
     initializers,
@@ -42,10 +43,18 @@ from tf_embedding import (
     parts,
     rules,
     stats,
+    sysconfig,
     train,
 )
 from tf_embedding.config import FeatureConfig, TableConfig
 from tf_embedding.delta import DeltaCheckpoint
+from tf_embedding.eviction import (
+    CapacityEvict,
+    FrequencyEvict,
+    GlobalStepEvict,
+    L2WeightEvict,
+    TimeEvict,
+)
 from tf_embedding.get_variable import get_embedding_variable
 from tf_embedding.monitoring import report
 from tf_embedding.options import (
@@ -54,14 +63,13 @@ from tf_embedding.options import (
     CheckpointOption,
     CounterFilter,
     EmbeddingVariableOption,
-    GlobalStepEvict,
     InitializerOption,
-    L2WeightEvict,
+    ProbabilisticFilter,
     StorageOption,
     StorageType,
 )
 from tf_embedding.stats import Histogram, TableStats, TopKeys
-from tf_embedding.variable import EmbeddingVariable, Rows
+from tf_embedding.variable import EmbeddingVariable, EvictedRows, Rows
 
 if TYPE_CHECKING:
     from tf_embedding import estimator as estimator
@@ -74,26 +82,33 @@ if TYPE_CHECKING:
 __all__ = [
     "CBFFilter",
     "CacheStrategy",
+    "CapacityEvict",
     "CheckpointOption",
     "CounterFilter",
     "DeltaCheckpoint",
     "EmbeddingVariable",
     "EmbeddingVariableOption",
+    "EvictedRows",
     "FeatureConfig",
+    "FrequencyEvict",
     "GlobalStepEvict",
     "Histogram",
     "InitializerOption",
     "L2WeightEvict",
+    "ProbabilisticFilter",
     "Rows",
     "StorageOption",
     "StorageType",
     "TableConfig",
     "TableStats",
+    "TimeEvict",
     "TopKeys",
     "callbacks",
     "checkpoint",
     "config",
     "estimator",
+    "eviction",
+    "export",
     "feature_column",
     "get_embedding_variable",
     "hashing",
@@ -109,6 +124,7 @@ __all__ = [
     "report",
     "rules",
     "stats",
+    "sysconfig",
     "train",
 ]
 

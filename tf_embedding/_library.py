@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 try:
@@ -14,6 +13,8 @@ except ImportError as error:
         "tf_embedding needs TensorFlow, which is not installed here; "
         "install it: pip install tensorflow-cpu (or tensorflow[and-cuda])"
     ) from error
+
+from tf_embedding import sysconfig
 
 _REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir . (in a checkout)"
 
@@ -37,7 +38,6 @@ def check_versions(built: str, running: str) -> None:
 
 
 def _load() -> Any:
-    path = os.path.join(os.path.dirname(__file__), "_ops.so")
     try:
         from tf_embedding import _build_info
     except ImportError as error:
@@ -47,7 +47,7 @@ def _load() -> Any:
         ) from error
     check_versions(_build_info.TF_VERSION, tf.__version__)
     try:
-        return tf.load_op_library(path)
+        return tf.load_op_library(sysconfig.get_op_library())
     except tf.errors.NotFoundError as error:
         raise ImportError(
             f"tf_embedding's op library, built for TensorFlow {_build_info.TF_VERSION}, does not "

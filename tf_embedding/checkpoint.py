@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -52,19 +52,28 @@ _DEFAULTS = RestoreOptions()
 _options: contextvars.ContextVar[RestoreOptions] = contextvars.ContextVar("restore_options")
 
 
-# The consumer whose delta saves write, and whether loads apply one.
+# The consumer whose delta saves write, where to note what they write, and whether
+# loads apply one.
 _consumer: contextvars.ContextVar[str] = contextvars.ContextVar("consumer", default="")
+_notes: contextvars.ContextVar[Optional[list[tf.Tensor]]] = contextvars.ContextVar(
+    "notes", default=None
+)
 _applying: contextvars.ContextVar[bool] = contextvars.ContextVar("applying", default=False)
 
 
 @contextlib.contextmanager
-def saving_delta_of(consumer: str) -> Iterator[None]:
-    """A scope whose saves hold what changed since the base of that consumer."""
-    token = _consumer.set(consumer)
+def saving_delta_of(consumer: str) -> Iterator[list[tf.Tensor]]:
+    """A scope whose saves hold what changed since the base of that consumer, if any.
+
+    Gives a list, to which each table's blocks are added.
+    """
+    notes: list[tf.Tensor] = []
+    consumer_token, notes_token = _consumer.set(consumer), _notes.set(notes)
     try:
-        yield
+        yield notes
     finally:
-        _consumer.reset(token)
+        _consumer.reset(consumer_token)
+        _notes.reset(notes_token)
 
 
 @contextlib.contextmanager
@@ -137,13 +146,23 @@ def verify(prefix: Any) -> dict[str, int]:
     >>> te.checkpoint.verify(path)
     {'words/table/.ATTRIBUTES/-blocks': 3}
     """
+    return {name: rows for name, (rows, _) in tables_in(prefix).items()}
+
+
+def tables_in(prefix: Any) -> dict[str, tuple[int, int]]:
+    """What `verify` returns, and the checksum of each table's blocks beside it."""
     prefix = os.fspath(prefix)
     if tf.executing_eagerly():
         found = [part.numpy() for part in ops.tf_embedding_verify_checkpoint(prefix=prefix)]
     else:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
             found = session.run(ops.tf_embedding_verify_checkpoint(prefix=prefix))
-    return {name.decode(): int(n) for name, n in zip(*found)}
+    return {name.decode(): (int(rows), int(checksum)) for name, rows, checksum in zip(*found)}
+
+
+def checksum_of(blocks: tf.Tensor) -> int:
+    """Of what `save_blocks` gave and was written since: that of `tables_in`."""
+    return int(ops.tf_embedding_blocks_checksum(blocks=blocks))
 
 
 def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -167,7 +186,11 @@ def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:
                     consumer=_consumer.get(),
                 )
             )
-    return parts[0] if len(parts) == 1 else ops.tf_embedding_join_blocks(blocks=parts)
+    blocks = parts[0] if len(parts) == 1 else ops.tf_embedding_join_blocks(blocks=parts)
+    notes = _notes.get()
+    if notes is not None:
+        notes.append(blocks)
+    return blocks
 
 
 def load_blocks(handles: Sequence[tf.Tensor], blocks: tf.Tensor) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from tf_embedding.initializers import InitializerLike
+from tf_embedding.options import EmbeddingVariableOption, check, refuse_what_is_missing
 
 COMBINERS = ("sum", "mean", "sqrtn")
 MAX_DIM = 4096
@@ -50,6 +51,7 @@ class TableConfig:
         from the name.
       optimizer: a Keras optimizer, or its name, that trains these rows whatever the
         model is compiled with; None takes the model's.
+      ev_option: more options, see `tf_embedding.EmbeddingVariableOption`.
 
     >>> TableConfig(dim=16, name="items").dim
     16
@@ -60,9 +62,11 @@ class TableConfig:
     initializer: InitializerLike = "uniform"
     seed: Optional[int] = None
     optimizer: Any = None
+    ev_option: Optional[EmbeddingVariableOption] = None
 
     def __post_init__(self) -> None:
         check_dim(self.dim)
+        refuse_what_is_missing(check(self.ev_option), self.name)
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name is {self.name!r}; it must be a non-empty string")
 

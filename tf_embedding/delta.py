@@ -49,7 +49,9 @@ class _Record:
       link: how those based on it name it.
       base: what a delta is based on.
       files: the size of each file.
-      index_sha256: of the checkpoint's index, which has checksums of all else.
+      index_sha256: of the checkpoint's index, which has checksums of dense variables.
+      tables: checksums of the tables' blocks, in ascending order; those the index has
+        are of their lengths only.
     """
 
     prefix: str
@@ -59,6 +61,7 @@ class _Record:
     base: Optional[_Link]
     files: dict[str, int]
     index_sha256: str
+    tables: list[int]
 
     @property
     def path(self) -> str:
@@ -86,7 +89,12 @@ def _files_of(prefix: str) -> dict[str, int]:
 
 
 def _write_record(
-    prefix: str, kind: str, number: int, base: Optional[_Link], stands_for: Optional[_Link] = None
+    prefix: str,
+    kind: str,
+    number: int,
+    tables: list[int],
+    base: Optional[_Link],
+    stands_for: Optional[_Link] = None,
 ) -> _Record:
     """Commits a checkpoint: until the record is there, it is none."""
     entries: dict[str, Any] = {
@@ -98,6 +106,7 @@ def _write_record(
         "stands_for": None if stands_for is None else dataclasses.asdict(stands_for),
         "files": _files_of(prefix),
         "index_sha256": hashlib.sha256(_read(f"{prefix}.index")).hexdigest(),
+        "tables": sorted(tables),
     }
     entries["checksum"] = _checksum(entries)
     temporary = f"{prefix}.json.tmp-{uuid.uuid4().hex}"
@@ -130,6 +139,7 @@ def _read_record(prefix: str) -> _Record:
             base=None if base is None else _Link(**base),
             files=entries["files"],
             index_sha256=entries["index_sha256"],
+            tables=entries["tables"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, f"is damaged: it is no record of a checkpoint ({error!r})") from error
@@ -138,8 +148,8 @@ def _read_record(prefix: str) -> _Record:
     return record
 
 
-def _verify_files(record: _Record) -> dict[str, int]:
-    """Reads all of a checkpoint; how many rows each table has, by tensor."""
+def _check_files(record: _Record) -> None:
+    """Whether the files are there, in their sizes, and the index is the right one."""
     folder = os.path.dirname(record.prefix)
     for name, size in record.files.items():
         path = os.path.join(folder, name)
@@ -151,7 +161,21 @@ def _verify_files(record: _Record) -> dict[str, int]:
     index = f"{record.prefix}.index"
     if hashlib.sha256(_read(index)).hexdigest() != record.index_sha256:
         raise _damaged(index, f"is damaged or of another checkpoint: {record.path} has another hash")
-    return checkpoint.verify(record.prefix)
+
+
+def _check_tables(record: _Record, checksums: list[int]) -> None:
+    if sorted(checksums) != record.tables:
+        raise _damaged(
+            f"{record.prefix}.data-*", f"is of another checkpoint: {record.path} has other checksums"
+        )
+
+
+def _verify_files(record: _Record) -> list[str]:
+    """Reads all of a checkpoint; the tensors that are tables."""
+    _check_files(record)
+    tables = checkpoint.tables_in(record.prefix)
+    _check_tables(record, [checksum for _, checksum in tables.values()])
+    return sorted(tables)
 
 
 def _forget(handles: list[tf.Tensor], consumer: str) -> None:
@@ -383,17 +407,17 @@ class DeltaCheckpoint:
                     f"may save under the name {self._name!r}"
                 )
             if base is not None:
-                with checkpoint.saving_delta_of(self._consumer):
-                    self._write(number)
+                tables = self._write(number, self._consumer)
                 if self._changed_as_a_whole():
                     self._start()
                     base = None
             if base is None:
-                self._write(number)
+                tables = self._write(number, "")
             self._tip = _write_record(
                 self._prefix(number),
                 _FULL if base is None else _DELTA,
                 number,
+                tables,
                 None if base is None else base.link,
             )
             self._finish()
@@ -403,12 +427,15 @@ class DeltaCheckpoint:
         prefixes = [self._prefix(record.number, suffix) for suffix in ("", "-full")]
         return any(tf.io.gfile.exists(f"{prefix}.json") for prefix in prefixes)
 
-    def _write(self, number: int) -> None:
+    def _write(self, number: int, consumer: str) -> list[int]:
+        """All rows where there is no consumer; the checksums of the tables."""
         # Of a save that failed there may be files, which a longer list of shards
         # would leave behind.
         for name in tf.io.gfile.glob(f"{self._prefix(number)}.*"):
             tf.io.gfile.remove(name)
-        self._checkpoint.write(self._prefix(number))
+        with checkpoint.saving_delta_of(consumer) as blocks:
+            self._checkpoint.write(self._prefix(number))
+        return [checkpoint.checksum_of(one) for one in blocks]
 
     # Restoring.
 
@@ -453,7 +480,7 @@ class DeltaCheckpoint:
         saved, here = _verify_files(record), len(self._tables())
         if here < len(saved) and not expect_partial:
             raise ValueError(
-                f"{record.prefix} has {len(saved)} tables, {', '.join(sorted(saved))}, and the "
+                f"{record.prefix} has {len(saved)} tables, {', '.join(saved)}, and the "
                 f"checkpoint {here}; make its variables first, or pass expect_partial=True"
             )
 
@@ -531,6 +558,54 @@ class DeltaCheckpoint:
             new = chain[links.index(self._tip.link) + 1 :]
             self._apply(new, expect_partial)
             return [record.prefix for record in new]
+
+    def compact(self, path: Any = None, delete: bool = False) -> str:
+        """Makes of a chain one full checkpoint, which stands for its last delta.
+
+        Restores of `path` and of deltas upon it read that and need nothing before it.
+        It goes on block by block, in little memory, needs no model, and any process
+        may do it while others save and restore.
+
+        Args:
+          path: of a save; None for the latest.
+          delete: remove the saves before, and `path` itself, once it is done. A
+            process that serves and is behind then restores, in `catch_up`.
+
+        Returns:
+          The prefix of the full checkpoint.
+
+        Raises:
+          As `restore` does.
+        """
+        chain = self._chain(path)
+        last = chain[-1]
+        full = last
+        if last.kind == _DELTA:
+            for record in chain:
+                _check_files(record)
+            prefix = self._prefix(last.number, "-full")
+            tables, sources = ops.tf_embedding_compact_checkpoints(
+                prefixes=[record.prefix for record in chain], output=prefix
+            )
+            for record, checksums in zip(chain, sources.numpy().tolist()):
+                _check_tables(record, checksums)
+            full = _write_record(
+                prefix, _FULL, last.number, tables.numpy().tolist(), None, stands_for=last.link
+            )
+        if delete:
+            self._delete_up_to(full)
+        return full.prefix
+
+    def _delete_up_to(self, full: _Record) -> None:
+        for number in self._numbers():
+            for suffix in ("", "-full"):
+                prefix = self._prefix(number, suffix)
+                if number > full.number or prefix == full.prefix:
+                    continue
+                # The record first: what has none does not count.
+                names = tf.io.gfile.glob(f"{prefix}.json") + tf.io.gfile.glob(f"{prefix}.*")
+                for name in dict.fromkeys(names):
+                    tf.io.gfile.remove(name)
 
     def close(self) -> None:
         """Follows the tables no longer; the next save is full. Done when it is freed too."""

@@ -9,12 +9,13 @@ an `EmbeddingVariable` where it would make a dense one.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, Callable, Optional, Sequence
 
 import tensorflow as tf
 
-from tf_embedding import config, options
+from tf_embedding import config, eviction, options
 from tf_embedding.variable import EmbeddingVariable
 
 # What partitioners are told of an open vocabulary: more rows than shards.
@@ -69,7 +70,7 @@ def get_embedding_variable(
       use_resource: True or None: an embedding variable is a resource.
       custom_getter: called as that of `get_variable`.
       constraint: must be None, in the scope too.
-      steps_to_live: must be None; see `GlobalStepEvict`.
+      steps_to_live: short for an evict_option of `GlobalStepEvict(steps_to_live)`.
       init_data_source: must be None.
       ev_option: more options.
 
@@ -88,11 +89,7 @@ def get_embedding_variable(
     >>> var.name, var.num_parts
     ('user/id:0', 4)
     """
-    ev_option = options.EmbeddingVariableOption() if ev_option is None else ev_option
-    if not isinstance(ev_option, options.EmbeddingVariableOption):
-        raise TypeError(
-            f"ev_option is {ev_option!r}; it must be an EmbeddingVariableOption, or None"
-        )
+    ev_option = options.check(ev_option)
     dim = config.check_dim(embedding_dim)
     _check_dtypes(key_dtype, value_dtype)
     _refuse(
@@ -104,14 +101,15 @@ def get_embedding_variable(
     if use_resource not in (None, True):
         raise ValueError(f"use_resource is {use_resource!r}; an embedding variable is a resource")
     if steps_to_live is not None:
-        raise NotImplementedError(
-            f"steps_to_live is {steps_to_live!r}; embedding variable {name!r} cannot evict rows by "
-            "their age yet. Leave it out"
+        if ev_option.evict_option is not None:
+            raise ValueError(
+                f"steps_to_live is {steps_to_live!r} and ev_option has evict_option="
+                f"{ev_option.evict_option!r}; give a GlobalStepEvict there instead"
+            )
+        ev_option = dataclasses.replace(
+            ev_option, evict_option=eviction.GlobalStepEvict(steps_to_live)
         )
     options.refuse_what_is_missing(ev_option, name)
-    init_option = ev_option.init_option or options.InitializerOption()
-    if init_option.initializer is not None:
-        initializer = init_option.initializer
     make = functools.partial(_get, dim=dim, of_rows=initializer, ev_option=ev_option)
     users = custom_getter or tf.compat.v1.get_variable_scope().custom_getter
 
@@ -155,7 +153,6 @@ def _get(
         of_rows = tf.compat.v1.truncated_normal_initializer() if of_scope is None else of_scope
     # Its own one is for a dense variable of the nominal shape.
     kwargs["initializer"] = tf.compat.v1.zeros_initializer()
-    init_option = ev_option.init_option
 
     def create(next_creator: Callable[..., Any], **of_variable: Any) -> EmbeddingVariable:
         del next_creator
@@ -166,7 +163,7 @@ def _get(
             trainable=of_variable.get("trainable") is not False,
             num_parts=num_parts,
             collections=of_variable.get("collections"),
-            default_value_dim=None if init_option is None else init_option.default_value_dim,
+            ev_option=ev_option,
         )
 
     with tf.compat.v1.variable_creator_scope(create):

@@ -16,9 +16,21 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Union
 
+import numpy as np
 import tensorflow as tf
+
+from tf_embedding import _fields, eviction
+from tf_embedding.eviction import (
+    CapacityEvict,
+    EvictOption,
+    FrequencyEvict,
+    GlobalStepEvict,
+    L2WeightEvict,
+    TimeEvict,
+)
 
 
 class StorageType(enum.Enum):
@@ -46,32 +58,7 @@ class CacheStrategy(enum.Enum):
     LFU = 1
 
 
-def _integer(option: Any, field: str, low: int, high: int = 2**63 - 1) -> None:
-    value = getattr(option, field)
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= high:
-        raise ValueError(
-            f"{field} of {type(option).__name__} is {value!r}; it must be an integer in "
-            f"[{low}, {high}]"
-        )
-
-
-def _number(option: Any, field: str, low: float, high: float = float("inf")) -> None:
-    value = getattr(option, field)
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not fits or not low <= value <= high or value == float("inf"):
-        raise ValueError(
-            f"{field} of {type(option).__name__} is {value!r}; it must be a finite number in "
-            f"[{low}, {high}]"
-        )
-
-
-def _one_of(option: Any, field: str, *kinds: type) -> None:
-    value = getattr(option, field)
-    if value is not None and not isinstance(value, kinds):
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise TypeError(
-            f"{field} of {type(option).__name__} is {value!r}; it must be one of {names}, or None"
-        )
+_MAX_FLOAT = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +73,11 @@ class InitializerOption:
     Attributes:
       initializer: as `tf_embedding.initializers.get` takes it; None takes that of the
         variable. An array [n, dim] is the matrix itself.
-      default_value_dim: rows of the matrix, 1 or more.
-      default_value_no_permission: what a key that is not admitted reads in every
-        column; only an admission filter makes a difference by it.
+      default_value_dim: rows of the matrix, 1 or more; None for no matrix: each key
+        draws its own row.
+      default_value_no_permission: what a key without a row reads in every column,
+        where a `filter_option` decides on rows; None for its initial row. Without a
+        filter it has no meaning.
 
     Raises:
       ValueError: a field is out of its range.
@@ -98,54 +87,26 @@ class InitializerOption:
     """
 
     initializer: Any = None
-    default_value_dim: int = 4096
-    default_value_no_permission: float = 0.0
+    default_value_dim: Optional[int] = 4096
+    default_value_no_permission: Optional[float] = 0.0
 
     def __post_init__(self) -> None:
-        _integer(self, "default_value_dim", 1)
-        _number(self, "default_value_no_permission", -float("inf"))
-
-
-@dataclasses.dataclass(frozen=True)
-class GlobalStepEvict:
-    """Rows go when they were last updated more than steps_to_live steps ago.
-
-    Attributes:
-      steps_to_live: steps, 1 or more.
-
-    >>> GlobalStepEvict(steps_to_live=4000).steps_to_live
-    4000
-    """
-
-    steps_to_live: int
-
-    def __post_init__(self) -> None:
-        _integer(self, "steps_to_live", 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class L2WeightEvict:
-    """Rows go when half the squared L2 norm of their vector is below a threshold.
-
-    Attributes:
-      l2_weight_threshold: 0 or more.
-
-    >>> L2WeightEvict(l2_weight_threshold=0.9).l2_weight_threshold
-    0.9
-    """
-
-    l2_weight_threshold: float
-
-    def __post_init__(self) -> None:
-        _number(self, "l2_weight_threshold", 0.0)
+        if self.default_value_dim is not None:
+            _fields.integer(self, "default_value_dim", 1)
+        if self.default_value_no_permission is not None:
+            _fields.number(self, "default_value_no_permission", -_MAX_FLOAT, _MAX_FLOAT)
 
 
 @dataclasses.dataclass(frozen=True)
 class CounterFilter:
     """A key earns its row when it has been trained filter_freq times, counted exactly.
 
+    In the batch in which its count reaches filter_freq its whole gradient is applied,
+    and the frequency of its row starts at that count. Until then its gradients are
+    dropped, and it takes 16 bytes.
+
     Attributes:
-      filter_freq: occurrences, 0 or more; 0 and 1 admit every key.
+      filter_freq: occurrences, 0 to 2^32 - 1; 0 and 1 are no filter.
 
     >>> CounterFilter(filter_freq=3).filter_freq
     3
@@ -154,18 +115,24 @@ class CounterFilter:
     filter_freq: int = 0
 
     def __post_init__(self) -> None:
-        _integer(self, "filter_freq", 0, 2**32 - 1)
+        _fields.integer(self, "filter_freq", 0, 2**32 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class CBFFilter:
-    """As `CounterFilter`, counted by a counting Bloom filter: less memory, some error.
+    """As `CounterFilter`, counted by a counting Bloom filter: bounded memory, some error.
+
+    Its memory is fixed, whatever number of keys comes: about
+    |ln p| / ln(2)^2 * max_element_size counters, see docs/admission_and_eviction.md.
+    Counts may be too high, so a key may earn its row early; it never does late.
 
     Attributes:
-      filter_freq: occurrences, 1 or more.
-      max_element_size: how many distinct keys the filter is made for, 1 or more.
+      filter_freq: occurrences, 1 or more; 1 is no filter.
+      max_element_size: how many distinct keys the filter is made for, 1 or more. The
+        parts of a variable share it.
       false_positive_probability: of a key that is counted as seen before it was, when
-        the filter is full; between 0 and 1, both excluded.
+        the filter is full; between 1e-15 and 1, which is excluded. It is rounded to
+        float32.
       counter_type: `tf.uint8`, `tf.uint16`, `tf.uint32` or `tf.uint64`; it must hold
         filter_freq.
 
@@ -184,13 +151,39 @@ class CBFFilter:
                 f"counter_type of CBFFilter is {self.counter_type!r}; it must be tf.uint8, "
                 "tf.uint16, tf.uint32 or tf.uint64"
             )
-        _integer(self, "filter_freq", 1, min(tf.as_dtype(self.counter_type).max, 2**32 - 1))
-        _integer(self, "max_element_size", 1)
+        object.__setattr__(self, "counter_type", tf.as_dtype(self.counter_type))
+        _fields.integer(self, "filter_freq", 1, min(tf.as_dtype(self.counter_type).max, 2**32 - 1))
+        _fields.integer(self, "max_element_size", 1)
         value = self.false_positive_probability
-        if isinstance(value, bool) or not isinstance(value, float) or not 0 < value < 1:
+        if not isinstance(value, float) or not 1e-15 < value or not np.float32(value) < 1:
             raise ValueError(
                 f"false_positive_probability of CBFFilter is {value!r}; it must be a float "
-                "between 0 and 1, both excluded"
+                "between 1e-15 and 1, both excluded"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbabilisticFilter:
+    """Each trained occurrence gives a key its row with a probability: no memory at all.
+
+    So a key has its row after 1 / probability occurrences on average. The draws are a
+    function of the variable's seed, the key and the step: two batches of one step, or
+    batches without a step, draw alike.
+
+    Attributes:
+      probability: above 0, at most 1, which is no filter. It is rounded to float32.
+
+    >>> ProbabilisticFilter(probability=0.1).probability
+    0.1
+    """
+
+    probability: float
+
+    def __post_init__(self) -> None:
+        _fields.number(self, "probability", 0.0, 1.0)
+        if not np.float32(self.probability) > 0:
+            raise ValueError(
+                f"probability of ProbabilisticFilter is {self.probability!r}; it must be above 0"
             )
 
 
@@ -214,8 +207,8 @@ class StorageOption:
     cache_strategy: CacheStrategy = CacheStrategy.LFU
 
     def __post_init__(self) -> None:
-        _one_of(self, "storage_type", StorageType)
-        _one_of(self, "storage_path", str)
+        _fields.one_of(self, "storage_type", StorageType)
+        _fields.one_of(self, "storage_path", str)
         if not isinstance(self.cache_strategy, CacheStrategy):
             raise TypeError(
                 f"cache_strategy of StorageOption is {self.cache_strategy!r}; it must be a "
@@ -258,8 +251,8 @@ class CheckpointOption:
     always_load_from_specific_ckpt: bool = False
 
     def __post_init__(self) -> None:
-        _one_of(self, "ckpt_to_load_from", str)
-        _one_of(self, "tensor_name_in_ckpt", str)
+        _fields.one_of(self, "ckpt_to_load_from", str)
+        _fields.one_of(self, "tensor_name_in_ckpt", str)
         if not isinstance(self.always_load_from_specific_ckpt, bool):
             raise TypeError(
                 "always_load_from_specific_ckpt of CheckpointOption is "
@@ -267,23 +260,26 @@ class CheckpointOption:
             )
 
 
-EvictOption = Union[GlobalStepEvict, L2WeightEvict]
-FilterOption = Union[CounterFilter, CBFFilter]
+FilterOption = Union[CounterFilter, CBFFilter, ProbabilisticFilter]
 
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingVariableOption:
-    """What `get_embedding_variable` is told beyond its arguments.
+    """What an embedding variable is told beyond its arguments.
 
     Attributes:
       ht_type: accepted for DeepRec's sake, must be empty: there is one kind of table.
       ht_partition_num: accepted for DeepRec's sake, must be 1000: tables shard
         themselves.
-      evict_option: when rows go.
+      evict_option: when rows go: one of `tf_embedding.eviction`, or several.
       ckpt: rows to start with.
       filter_option: when a key earns its row.
       storage_option: where rows are kept.
       init_option: initial rows by DeepRec's matrix; None draws each key's own.
+      init_capacity: rows for which there is room from the start, 0 or more. It is held,
+        but takes no memory of the system before it is used.
+      collect_evicted: rows, 0 or more: so many of those that were evicted last are kept
+        for `EmbeddingVariable.take_evicted`.
 
     Raises:
       TypeError, ValueError: a field is of another type, or out of its range.
@@ -293,11 +289,13 @@ class EmbeddingVariableOption:
 
     ht_type: str = ""
     ht_partition_num: int = 1000
-    evict_option: Optional[EvictOption] = None
+    evict_option: Union[EvictOption, Sequence[EvictOption], None] = None
     ckpt: Optional[CheckpointOption] = None
     filter_option: Optional[FilterOption] = None
     storage_option: Optional[StorageOption] = None
     init_option: Optional[InitializerOption] = None
+    init_capacity: int = 0
+    collect_evicted: int = 0
 
     def __post_init__(self) -> None:
         if self.ht_type != "":
@@ -310,11 +308,132 @@ class EmbeddingVariableOption:
                 f"ht_partition_num of EmbeddingVariableOption is {self.ht_partition_num!r}; a "
                 "table shards itself: leave it out, or cut the variable by partitioner="
             )
-        _one_of(self, "evict_option", GlobalStepEvict, L2WeightEvict)
-        _one_of(self, "ckpt", CheckpointOption)
-        _one_of(self, "filter_option", CounterFilter, CBFFilter)
-        _one_of(self, "storage_option", StorageOption)
-        _one_of(self, "init_option", InitializerOption)
+        evicts = eviction.as_tuple(self.evict_option)
+        if isinstance(self.evict_option, (list, tuple)):
+            object.__setattr__(self, "evict_option", evicts or None)
+        _fields.one_of(self, "ckpt", CheckpointOption)
+        _fields.one_of(self, "filter_option", CounterFilter, CBFFilter, ProbabilisticFilter)
+        _fields.one_of(self, "storage_option", StorageOption)
+        _fields.one_of(self, "init_option", InitializerOption)
+        _fields.integer(self, "init_capacity", 0)
+        _fields.integer(self, "collect_evicted", 0)
+        if self.collect_evicted and not evicts:
+            raise ValueError(
+                f"collect_evicted of EmbeddingVariableOption is {self.collect_evicted}, but there "
+                "is no evict_option: no row is evicted"
+            )
+
+    @classmethod
+    def from_ev_params(
+        cls,
+        filter_freq: int = 0,
+        steps_to_live: int = 0,
+        use_cache: bool = False,
+        init_capacity: int = 8_388_608,
+        max_capacity: int = 16_777_216,
+    ) -> EmbeddingVariableOption:
+        """The option that EasyRec's `ev_params` ask for, by its names and defaults.
+
+        Args:
+          filter_freq: as of `CounterFilter`; 0 for none.
+          steps_to_live: as of `GlobalStepEvict`; 0 for none.
+          use_cache: whether max_capacity bounds the rows. There is no second tier: the
+            least recently updated go (`CapacityEvict`).
+          init_capacity: rows for which there is room from the start.
+          max_capacity: rows.
+
+        Raises:
+          ValueError: an argument is out of its range.
+
+        Source: EasyRec's EVParams (https://github.com/alibaba/EasyRec).
+
+        >>> EmbeddingVariableOption.from_ev_params(steps_to_live=4000).evict_option
+        GlobalStepEvict(steps_to_live=4000, when='apply')
+        """
+        evicts: list[EvictOption] = []
+        if steps_to_live:
+            evicts.append(GlobalStepEvict(steps_to_live))
+        if use_cache:
+            evicts.append(CapacityEvict(max_keys=max_capacity))
+            init_capacity = min(init_capacity, max_capacity)
+        return cls(
+            filter_option=CounterFilter(filter_freq) if filter_freq else None,
+            evict_option=evicts[0] if len(evicts) == 1 else evicts,
+            init_capacity=init_capacity,
+        )
+
+
+def check(option: Any, argument: str = "ev_option") -> EmbeddingVariableOption:
+    """The option, or the default one for None.
+
+    Raises:
+      TypeError: it is something else.
+    """
+    if option is None:
+        return EmbeddingVariableOption()
+    if not isinstance(option, EmbeddingVariableOption):
+        raise TypeError(
+            f"{argument} is {option!r}; it must be an EmbeddingVariableOption, or None"
+        )
+    return option
+
+
+def to_config(option: Any) -> Any:
+    """An option as plain values, for the config of a layer; None stays None.
+
+    Raises:
+      ValueError: it holds an initializer that is no name.
+    """
+    if isinstance(option, enum.Enum):
+        return {"option": type(option).__name__, "fields": option.name}
+    if dataclasses.is_dataclass(option):
+        fields = {f.name: to_config(getattr(option, f.name)) for f in dataclasses.fields(option)}
+        return {"option": type(option).__name__, "fields": fields}
+    if isinstance(option, tf.DType):
+        return option.name
+    if isinstance(option, tuple):
+        return [to_config(one) for one in option]
+    if option is None or isinstance(option, (str, bool, float)):
+        return option
+    if hasattr(option, "__index__"):
+        return int(option)
+    raise ValueError(
+        f"initializer of InitializerOption is {option!r}, which has no plain form: a layer that "
+        "is to be saved needs the name of one there, or takes it by its own initializer="
+    )
+
+
+def from_config(config: Any) -> Any:
+    """The inverse of `to_config`."""
+    if isinstance(config, list):
+        return [from_config(one) for one in config]
+    if not isinstance(config, Mapping):
+        return config
+    kind, fields = _KINDS[config["option"]], config["fields"]
+    if issubclass(kind, enum.Enum):
+        return kind[fields]
+    return kind(**{name: from_config(value) for name, value in fields.items()})
+
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        CacheStrategy,
+        CapacityEvict,
+        CBFFilter,
+        CheckpointOption,
+        CounterFilter,
+        EmbeddingVariableOption,
+        FrequencyEvict,
+        GlobalStepEvict,
+        InitializerOption,
+        L2WeightEvict,
+        ProbabilisticFilter,
+        StorageOption,
+        StorageType,
+        TimeEvict,
+    )
+}
 
 
 def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
@@ -325,10 +444,6 @@ def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
       name: of the variable.
     """
     asked = []
-    if option.filter_option is not None and option.filter_option.filter_freq > 1:
-        asked.append(f"filter_option={option.filter_option}: every trained key gets a row")
-    if option.evict_option is not None:
-        asked.append(f"evict_option={option.evict_option}: rows go by remove() and clear()")
     storage = option.storage_option
     in_memory = (None, StorageType.DEFAULT, StorageType.DRAM)
     if storage is not None and storage.storage_type not in in_memory:

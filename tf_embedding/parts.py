@@ -133,6 +133,15 @@ def for_each(shares: Sequence[Share], act: Callable[[Share], Any]) -> list[Any]:
     return results
 
 
+def beside_each(handles: Sequence[tf.Tensor], act: Callable[[tf.Tensor], Any]) -> list[Any]:
+    """Calls act on the handle of every part, its ops placed beside the part's table."""
+    results = []
+    for handle in handles:
+        with tf_ops.colocate_with(handle, ignore_existing=True):
+            results.append(act(handle))
+    return results
+
+
 def checked(
     keys: tf.Tensor, values: tf.Tensor, dim: int, argument: str, counts: Any = None
 ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,11 +8,11 @@ Functions of the handles of a variable's tables, for the methods of
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import tensorflow as tf
-from tensorflow.python.framework import ops as tf_ops
 
+from tf_embedding import parts
 from tf_embedding._library import ops
 
 RANKINGS = ("frequency", "version", "norm")
@@ -39,7 +39,8 @@ class TableStats(NamedTuple):
       index_bytes: int64, from keys to rows.
       row_bytes: int64, held for rows, used or not.
       row_used_bytes: int64, those of rows with a key.
-      candidate_bytes: int64, of keys that are counted but not admitted.
+      candidate_bytes: int64, of an admission filter: keys that it counts, or the
+        counters of a Bloom filter, touched or not.
       eviction_bytes: int64, of what eviction keeps: queues, and evicted rows that are
         collected.
       fixed_bytes: int64, whatever the size.
@@ -48,6 +49,7 @@ class TableStats(NamedTuple):
       mean_probe: float64, cache lines of the index read to find a key that is there,
         on average of a sample: that of the first 65,536 lines.
       max_probe: int64, at most, in the same sample.
+      candidates: int64, keys without a row that a `CounterFilter` counts.
     """
 
     keys: tf.Tensor
@@ -69,6 +71,7 @@ class TableStats(NamedTuple):
     load: tf.Tensor
     mean_probe: tf.Tensor
     max_probe: tf.Tensor
+    candidates: tf.Tensor
 
 
 class TopKeys(NamedTuple):
@@ -96,14 +99,6 @@ class Histogram(NamedTuple):
     counts: tf.Tensor
 
 
-def _each(handles: Sequence[tf.Tensor], ask: Callable[[tf.Tensor], Any]) -> list[Any]:
-    answers = []
-    for handle in handles:
-        with tf_ops.colocate_with(handle, ignore_existing=True):
-            answers.append(ask(handle))
-    return answers
-
-
 def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tensors[0] if len(tensors) == 1 else tf.add_n(tensors)
 
@@ -114,8 +109,8 @@ def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
 
 def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
     """The stats of a variable with these tables."""
-    each = _each(handles, lambda handle: ops.tf_embedding_stats(handle=handle))
-    total = tf.unstack(_sum(each), num=18)
+    each = parts.beside_each(handles, lambda handle: ops.tf_embedding_stats(handle=handle))
+    total = tf.unstack(_sum(each), num=19)
     counts, memory = total[:8], total[8:14]
     index, rows, _, candidates, eviction, fixed = memory
     slots, sampled_keys, sampled_probes = total[14:17]
@@ -128,6 +123,7 @@ def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
             _ratio(counts[0], slots),
             _ratio(sampled_probes, sampled_keys),
             tf.reduce_max(tf.stack([of_part[17] for of_part in each])),
+            total[18],
         ]
     )
 
@@ -137,7 +133,9 @@ def top_keys(handles: Sequence[tf.Tensor], n: Any, by: str) -> TopKeys:
     if by not in RANKINGS:
         raise ValueError(f"by is {by!r}; use frequency, version or norm")
     n = tf.cast(n, tf.int64)
-    each = _each(handles, lambda handle: ops.tf_embedding_top_keys(handle=handle, n=n, by=by))
+    each = parts.beside_each(
+        handles, lambda handle: ops.tf_embedding_top_keys(handle=handle, n=n, by=by)
+    )
     if len(each) == 1:
         return TopKeys(*each[0])
     keys, values = (tf.concat(column, axis=0) for column in zip(*each))
@@ -154,7 +152,7 @@ def histogram(handles: Sequence[tf.Tensor], measure: str, step: Any) -> Histogra
     if measure not in MEASURES:
         raise ValueError(f"measure is {measure!r}; use frequency, version, age or norm")
     step = tf.cast(step, tf.int64)
-    each = _each(
+    each = parts.beside_each(
         handles,
         lambda handle: ops.tf_embedding_histogram(handle=handle, step=step, measure=measure),
     )

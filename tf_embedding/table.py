@@ -17,6 +17,7 @@ from tensorflow.python.ops import handle_data_util
 
 from tf_embedding import checkpoint, initializers, saveable
 from tf_embedding._library import ops
+from tf_embedding.table_options import TableOptions
 
 # The shared_name under which TensorFlow makes a resource that its handle owns.
 _ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
@@ -26,18 +27,29 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
     """Owns the table of one part: makes it, gives and takes its content."""
 
     def __init__(
-        self, dim: int, shared_name: str, spec: initializers.InitializerSpec, op_name: Optional[str]
+        self,
+        dim: int,
+        shared_name: str,
+        spec: initializers.InitializerSpec,
+        options: TableOptions,
+        op_name: Optional[str],
     ) -> None:
         super().__init__(device="")
         self._dim = dim
         self._shared_name = shared_name
         self._spec = spec
+        self._options = options
         self._op_name = op_name
 
     @property
     def dim(self) -> int:
         """The length of a vector."""
         return self._dim
+
+    @property
+    def shared_name(self) -> str:
+        """The name under which graphs find the table."""
+        return self._shared_name
 
     def _create_resource(self) -> tf.Tensor:
         # Outside graphs the handle owns the table: it is freed with the last
@@ -55,6 +67,7 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
             matrix=[] if spec.matrix is None else spec.matrix.ravel().tolist(),
             shape=[None, self._dim],
             name=self._op_name,
+            **self._options.attributes(),
         )
         handle._handle_data = handle_data_util.create_handle_data(
             tf.TensorShape([0, self._dim]), tf.float32
@@ -119,6 +132,7 @@ def make_tables(
     num_parts: int,
     shared_name: str,
     spec: initializers.InitializerSpec,
+    options: TableOptions,
     name: Optional[str],
 ) -> list[PartTable]:
     """The tables of a variable, one for each part.
@@ -128,16 +142,19 @@ def make_tables(
       num_parts: how many.
       shared_name: of the resource; parts add their number to it.
       spec: of initial vectors.
+      options: of each of them.
       name: of the ops in a graph; None outside graphs.
     """
     # An absolute op name, so that op, resource and checkpoint key agree.
     if num_parts == 1:
-        return [EmbeddingTable(dim, shared_name, spec, None if name is None else f"{name}/")]
+        op_name = None if name is None else f"{name}/"
+        return [EmbeddingTable(dim, shared_name, spec, options, op_name)]
     return [
         PartTable(
             dim,
             f"{shared_name}/part_{number}",
             spec,
+            options,
             None if name is None else f"{name}/part_{number}/",
         )
         for number in range(num_parts)

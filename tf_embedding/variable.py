@@ -22,7 +22,15 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import control_flow_util, resource_variable_ops
 
-from tf_embedding import config, gradients, initializers, parts, saveable
+from tf_embedding import (
+    config,
+    gradients,
+    initializers,
+    options,
+    parts,
+    saveable,
+    table_options,
+)
 from tf_embedding import stats as _stats
 from tf_embedding._library import ops
 from tf_embedding.inputs import to_int64
@@ -47,6 +55,22 @@ class Rows(NamedTuple):
     slots: tf.Tensor
     frequency: tf.Tensor
     version: tf.Tensor
+
+
+class EvictedRows(NamedTuple):
+    """Rows that eviction took.
+
+    Attributes:
+      keys, values, slots, frequency, version: as of `Rows`.
+      dropped: int64 scalar, rows taken before these that did not fit.
+    """
+
+    keys: tf.Tensor
+    values: tf.Tensor
+    slots: tf.Tensor
+    frequency: tf.Tensor
+    version: tf.Tensor
+    dropped: tf.Tensor
 
 
 def _chain_of_graphs() -> Any:
@@ -101,12 +125,14 @@ class EmbeddingVariable(
       num_parts: in how many parts to cut it, 1 to 1024.
       collections: of a v1 graph; None for `GLOBAL_VARIABLES`. A trainable variable
         is in `TRAINABLE_VARIABLES` too.
-      default_value_dim: if given, initial rows are those of a matrix of so many rows,
-        drawn once; key k takes row `k mod default_value_dim`.
+      ev_option: a `tf_embedding.EmbeddingVariableOption`: which keys earn a row
+        (filter_option), and initial rows as DeepRec draws them (init_option, whose
+        initializer goes before the argument).
 
     Raises:
       ValueError: an argument is out of its range.
-      NotImplementedError: inside a strategy of more than one replica.
+      NotImplementedError: inside a strategy of more than one replica; ev_option asks for
+        what variables cannot do.
 
     >>> ev = EmbeddingVariable(dim=2, initializer="ones", name="words")
     >>> ev.sparse_read([3, -5]).numpy().tolist()
@@ -127,7 +153,7 @@ class EmbeddingVariable(
         trainable: bool = True,
         num_parts: int = 1,
         collections: Optional[Sequence[str]] = None,
-        default_value_dim: Optional[int] = None,
+        ev_option: Optional[options.EmbeddingVariableOption] = None,
     ) -> None:
         dim = config.check_dim(dim)
         num_parts = parts.check_num_parts(num_parts)
@@ -138,7 +164,15 @@ class EmbeddingVariable(
                 f"{strategy.num_replicas_in_sync}: gradients are not summed across replicas yet. "
                 "Create it outside strategy.scope() and train with one replica"
             )
-        spec = initializers.get(initializer, dim, default_value_dim)
+        ev_option = options.check(ev_option)
+        options.refuse_what_is_missing(ev_option, name)
+        init_option = ev_option.init_option
+        if init_option is not None and init_option.initializer is not None:
+            initializer = init_option.initializer
+        spec = initializers.get(
+            initializer, dim, None if init_option is None else init_option.default_value_dim
+        )
+        resolved = table_options.resolve(ev_option, num_parts)
         with tf.init_scope():
             in_graph = not tf.executing_eagerly()
             if in_graph:
@@ -147,7 +181,8 @@ class EmbeddingVariable(
             else:
                 shared_name = f"{name}_{next(_names)}"
             spec = initializers.with_seed(spec, seed, name)
-            tables = make_tables(dim, num_parts, shared_name, spec, name if in_graph else None)
+            op_name = name if in_graph else None
+            tables = make_tables(dim, num_parts, shared_name, spec, resolved, op_name)
             handles = []
             for of_part in tables:
                 with device_of_next_variable():
@@ -277,7 +312,10 @@ class EmbeddingVariable(
         return self._find(keys).found
 
     def frequency(self, keys: Any) -> tf.Tensor:
-        """How many occurrences of each key were trained: int64; 0 without a row."""
+        """How many occurrences of each key were trained: int64.
+
+        Of a key without a row, those that its filter has counted; else 0.
+        """
         return self._find(keys).frequency
 
     def version(self, keys: Any) -> tf.Tensor:
@@ -311,8 +349,9 @@ class EmbeddingVariable(
 
         Returns:
           "index": from keys to rows. "rows": held for rows, used or not. "rows_used":
-          those of rows with a key. "fixed": whatever the size. "total": index, rows
-          and fixed.
+          those of rows with a key. "admission": of a filter: candidates, or all
+          counters, touched or not. "fixed": whatever the size. "total": index, rows,
+          admission and fixed.
         """
         of_all = self.stats()
         return {
@@ -320,6 +359,7 @@ class EmbeddingVariable(
             "index": int(of_all.index_bytes),
             "rows": int(of_all.row_bytes),
             "rows_used": int(of_all.row_used_bytes),
+            "admission": int(of_all.candidate_bytes),
             "fixed": int(of_all.fixed_bytes),
         }
 
@@ -454,6 +494,50 @@ class EmbeddingVariable(
             shares, lambda share: ops.tf_embedding_remove(handle=share.handle, keys=share.keys)
         )
         return removed[0] if len(removed) == 1 else tf.add_n(removed)
+
+    def evict(self, step: Any = None) -> tf.Tensor:
+        """Asks all rules of its `evict_option` of all rows; see `tf_embedding.eviction`.
+
+        Args:
+          step: the present, from which rows have their age; None for the step of the
+            last update.
+
+        Returns:
+          An int64 scalar: how many rows went.
+
+        Raises:
+          tf.errors.InvalidArgumentError: step is below 0, or 2^32 - 1 and more.
+
+        >>> option = options.EmbeddingVariableOption(evict_option=options.GlobalStepEvict(10))
+        >>> ev = EmbeddingVariable(dim=2, name="ages", ev_option=option)
+        >>> ev.upsert([1], [[0.0, 0.0]], step=5)
+        >>> int(ev.evict(step=15)), int(ev.evict(step=16))
+        (0, 1)
+        """
+        if step is None:
+            present = tf.constant(-1, tf.int64)
+        else:
+            present = tf.cast(step, tf.int64)
+            # Not the -1 that means the last update.
+            present = tf.where(present < 0, present - 1, present)
+        evicted = parts.beside_each(
+            self._handles(), lambda handle: ops.tf_embedding_evict(handle=handle, step=present)
+        )
+        return evicted[0] if len(evicted) == 1 else tf.add_n(evicted)
+
+    def take_evicted(self) -> EvictedRows:
+        """The evicted rows that were kept, by part and shard, oldest first; none are then.
+
+        How many are kept is `collect_evicted` of the `EmbeddingVariableOption`.
+        """
+        taken = parts.beside_each(
+            self._handles(),
+            lambda handle: ops.tf_embedding_take_evicted(handle=handle, dim=self._dim),
+        )
+        *columns, dropped = zip(*taken)
+        return EvictedRows._make(
+            [*(tf.concat(column, axis=0) for column in columns), tf.add_n(dropped)]
+        )
 
     def clear(self) -> Optional[tf.Operation]:
         """Removes all rows."""

@@ -6,7 +6,7 @@
 The tests under TensorFlow 2.21.0 (Keras 3 and tf_keras) and 2.15.1 (Keras 2), a
 part of them under 2.16.2, the GPU's code as far as it goes without a GPU, style
 and types, Bazel without a network, and the C++ tests under ASan, UBSan and TSan.
-Needs Python, g++, nvcc and a package index; Bazel is installed where apt-get can.
+Needs Python, g++ and a package index; Bazel is installed where apt-get can.
 The last line is "N passed, N failed".
 """
 

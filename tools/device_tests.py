@@ -7,7 +7,8 @@
   tools/device_tests.py ops [PYTEST ARGS]    the kernels under TensorFlow
 
 compile: by nvcc for sm_80, sm_90 and as PTX, warnings being errors, and checks
-what each kernel takes of registers and spills. ops: builds the library with the
+what each kernel takes of registers and spills; without nvcc it installs one
+into build/. ops: builds the library with the
 kernels for GPUs in the place of those for the CPU (TF_EMBEDDING_CUDA=host) and
 runs the variable's own tests with it, in the Python that runs this. The tests
 of the kernels alone are tests/cc/device_table_test.cc.
@@ -17,11 +18,13 @@ The last line of compile is "N passed, N failed".
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "third_party", "python"))
@@ -49,12 +52,36 @@ _OTHERWISE = {
 }
 
 
+# A toolkit that pip can install, where the machine has none.
+_TOOLKIT = [
+    "nvidia-cuda-nvcc==13.0.88",
+    "nvidia-cuda-crt==13.0.*",
+    "nvidia-nvvm==13.0.*",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-cccl==13.0.85",
+]
+
+
+def _find_cuda() -> dict[str, Any] | None:
+    """The machine's nvcc, else one from the package index."""
+    os.environ.pop("TF_EMBEDDING_CUDA", None)
+    cuda = find_cuda.find()
+    if cuda:
+        return cuda
+    folder = os.path.join(ROOT, "build", "toolkit")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [os.path.join(folder, "bin", "pip"), "install", "--quiet"]
+    subprocess.run(pip + ["--disable-pip-version-check", *_TOOLKIT], check=True)
+    (os.environ["CUDA_PATH"],) = glob.glob(folder + "/lib/python3*/site-packages/nvidia/cu13")
+    return find_cuda.find()
+
+
 def compile_all() -> int:
     """Compiles cc/cuda; prints each kernel over its budget; returns how many failed."""
     os.environ["TF_EMBEDDING_CUDA_ARCHS"] = "80;90"
-    cuda = find_cuda.find()
+    cuda = _find_cuda()
     if not cuda:
-        print("nvcc not found: nothing was checked")
+        print("no toolkit of CUDA: nothing was checked")
         print("0 passed, 1 failed")
         return 1
     strict = ["-Werror=all-warnings", "-Xptxas=-v"]

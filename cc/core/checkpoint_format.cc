@@ -211,6 +211,14 @@ std::string BlockBuilder::Finish() {
   return std::move(bytes_);
 }
 
+uint32_t FrameChecksum(const std::string& bytes) {
+  uint32_t checksum = 0;
+  if (bytes.size() < kChecksumBytes) return checksum;
+  std::memcpy(&checksum, &bytes[bytes.size() - kChecksumBytes],
+              kChecksumBytes);
+  return checksum;
+}
+
 std::string EncodeFooter(const CheckpointFooter& footer) {
   std::string bytes;
   Writer writer(&bytes);
@@ -234,6 +242,9 @@ std::string EncodeFooter(const CheckpointFooter& footer) {
   writer.Int(static_cast<int64_t>(spec.matrix.size()));
   writer.Floats(spec.matrix.data(), spec.matrix.size());
   writer.Texts(footer.kinds);
+  writer.Int(footer.bloom.num_hashes);
+  writer.Int(footer.bloom.segment_counters);
+  writer.Int(footer.bloom.counter_bytes);
   writer.End();
   return bytes;
 }
@@ -303,7 +314,13 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
   spec.seed = static_cast<uint64_t>(reader.Int());
   spec.matrix = reader.Floats(reader.Int());
   footer->kinds = {kRowsKind};
-  if (format > 1) footer->kinds = reader.Texts();
+  footer->bloom = BloomShape();
+  if (format > 1) {
+    footer->kinds = reader.Texts();
+    footer->bloom.num_hashes = static_cast<int>(reader.Int());
+    footer->bloom.segment_counters = reader.Int();
+    footer->bloom.counter_bytes = static_cast<int>(reader.Int());
+  }
   if (!reader.ok() || reader.left() != 0) return Nonsense(what, "length");
   spec.a = args[0];
   spec.b = args[1];
@@ -312,6 +329,12 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
     return Nonsense(what, "number of blocks");
   }
   if (footer->kinds.empty()) return Nonsense(what, "list of kinds");
+  const BloomShape& bloom = footer->bloom;
+  if (bloom.num_hashes < 0 || bloom.segment_counters < 0 ||
+      bloom.segment_counters > kMaxCount || bloom.counter_bytes < 0 ||
+      bloom.counter_bytes > 8) {
+    return Nonsense(what, "Bloom filter");
+  }
   if (footer->part < 0 || footer->part >= footer->num_parts) {
     return Nonsense(what, "part");
   }

@@ -42,6 +42,7 @@
 #include <string>
 #include <vector>
 
+#include "cc/core/admission.h"
 #include "cc/core/hash.h"
 #include "cc/core/initializer.h"
 #include "cc/core/status.h"
@@ -54,6 +55,11 @@ constexpr int64_t kOldestCheckpointFormat = 1;
 
 // Kinds of blocks.
 constexpr char kRowsKind[] = "rows";
+// What a filter knows of keys without a row (admission.h): key: i64 | count:
+// i64 of candidates, and the counters of a Bloom filter.
+constexpr char kCandidatesKind[] = "candidates";
+constexpr char kBloomKind[] = "bloom";
+constexpr int64_t kCandidateBytes = 16;
 // Keys that were removed, 8 bytes each. Makes a part a delta.
 constexpr char kRemovedKind[] = "removed";
 
@@ -99,6 +105,7 @@ struct CheckpointFooter {
   int64_t rows = 0;
   int64_t step = -1;
   std::vector<std::string> kinds = {kRowsKind};
+  BloomShape bloom;  // of the counters; all 0 without kBloomKind
 
   int64_t num_elements() const {
     return num_blocks * static_cast<int64_t>(kinds.size()) + 1;
@@ -160,6 +167,9 @@ class BlockBuilder {
   size_t values_bytes_;
   std::string bytes_;
 };
+
+// The checksum at the end of a frame; 0 where the bytes are none.
+uint32_t FrameChecksum(const std::string& bytes);
 
 std::string EncodeFooter(const CheckpointFooter& footer);
 

@@ -77,7 +77,8 @@ Status ParseFooters(const CheckpointParts& parts,
                       " blocks; its footer says ", footer.num_elements() - 1);
     }
     for (const std::string& kind : footer.kinds) {
-      if (kind != kRowsKind && kind != kRemovedKind) {
+      if (kind != kRowsKind && kind != kRemovedKind &&
+          kind != kCandidatesKind && kind != kBloomKind) {
         return InvalidArgument(PartName(footer), " has blocks of \"", kind,
                                "\", which this release does not know; use one "
                                "as new as that which wrote it");

@@ -21,6 +21,15 @@ int64_t ChooseNumBlocks(int64_t bytes) {
   return blocks;
 }
 
+// Of what a table has, which keeps its filter's kind for life; since: of a
+// delta.
+std::vector<std::string> KindsOf(uint32_t since, AdmissionKind kind) {
+  if (since != 0) return {kRowsKind, kRemovedKind};
+  if (kind == AdmissionKind::kCounter) return {kRowsKind, kCandidatesKind};
+  if (kind == AdmissionKind::kBloom) return {kRowsKind, kBloomKind};
+  return {kRowsKind};
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
@@ -30,16 +39,17 @@ CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
       num_parts_(num_parts),
       since_(since),
       num_blocks_(ChooseNumBlocks(table->SaveBytes(since))),
-      kinds_(since == 0 ? std::vector<std::string>{kRowsKind}
-                        : std::vector<std::string>{kRowsKind, kRemovedKind}),
+      kinds_(KindsOf(since, table->admission_kind())),
       rows_(num_blocks_, -1),
-      steps_(num_blocks_, -1) {}
+      steps_(num_blocks_, -1),
+      checksums_(num_elements(), 0) {}
 
 Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
   return CatchOutOfMemory(*table_, [&] {
     std::lock_guard<std::mutex> lock(mutex_);
     if (element == num_elements() - 1) {
       *bytes = MakeFooter();
+      checksums_[element] = FrameChecksum(*bytes);
       return Status();
     }
     const int64_t per_group =
@@ -52,8 +62,14 @@ Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
     }
     *bytes = std::move(*pending);
     pending->clear();
+    checksums_[element] = FrameChecksum(*bytes);
     return Status();
   });
+}
+
+uint32_t CheckpointWriter::Checksum(int64_t element) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return checksums_[element];
 }
 
 void CheckpointWriter::EncodeGroup(int64_t group) {
@@ -69,7 +85,8 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
 
   ReaderLock layout_lock(&table_->layout_lock_);
   const TableShape shape = table_->ShapeLocked();
-  std::vector<BlockBuilder> builders, removed;
+  // Of each number, one for each kind.
+  std::vector<BlockBuilder> builders;
   std::vector<int64_t> keys;
   std::vector<bool> used;
   for (int64_t s = group * num_shards; s < (group + 1) * num_shards; ++s) {
@@ -90,14 +107,17 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
         header.rule = shape.rule;
         header.rows = since_ == 0 ? size + size / 16 + 16 : 0;
         builders.emplace_back(header);
-        if (since_ == 0) continue;
-        BlockHeader of_removed;
-        of_removed.number = b;
-        of_removed.num_blocks = num_blocks_;
-        of_removed.kind = kRemovedKind;
-        of_removed.other_record_bytes = sizeof(int64_t);
-        removed.emplace_back(of_removed);
+        if (num_kinds() == 1) continue;
+        BlockHeader other;
+        other.number = b;
+        other.num_blocks = num_blocks_;
+        other.kind = kinds_[1];
+        other.other_record_bytes = OtherRecordBytes();
+        builders.emplace_back(other);
       }
+    }
+    if (since_ == 0 && num_kinds() > 1) {
+      AddAdmission(static_cast<int>(s), first_block, &builders);
     }
     const RowStore& rows = shard.rows();
     const uint32_t end = rows.end();
@@ -114,22 +134,54 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
       if (!used[row]) continue;
       const int64_t block = BlockOfHash(MixKey(keys[row]), log2_blocks);
       const RowMeta* const meta = rows.meta(row);
-      builders[block - first_block].Add(keys[row], meta->frequency,
-                                        meta->version, rows.record(row));
+      builders[(block - first_block) * num_kinds()].Add(
+          keys[row], meta->frequency, meta->version, rows.record(row));
     }
     if (changes == nullptr) continue;
     changes->ForEachRemoved(since_, [&](int64_t key) {
       const int64_t block = BlockOfHash(MixKey(key), log2_blocks);
-      removed[block - first_block].AddRecords(&key, 1);
+      builders[(block - first_block) * num_kinds() + 1].AddRecords(&key, 1);
     });
   }
   for (int64_t b = 0; b < num_blocks; ++b) {
-    rows_[first_block + b] = builders[b].rows();
-    steps_[first_block + b] = builders[b].step();
-    pending_.push_back(builders[b].Finish());
-    if (since_ != 0) pending_.push_back(removed[b].Finish());
+    const BlockBuilder& of_rows = builders[b * num_kinds()];
+    rows_[first_block + b] = of_rows.rows();
+    steps_[first_block + b] = of_rows.step();
   }
+  for (BlockBuilder& builder : builders) pending_.push_back(builder.Finish());
   group_ = group;
+}
+
+int64_t CheckpointWriter::OtherRecordBytes() const {
+  if (kinds_[1] == kRemovedKind) return sizeof(int64_t);
+  if (kinds_[1] == kCandidatesKind) return kCandidateBytes;
+  return table_->admission_->bloom().counter_bytes;
+}
+
+void CheckpointWriter::AddAdmission(int shard, int64_t first_block,
+                                    std::vector<BlockBuilder>* builders) const {
+  const Admission& admission = *table_->admission_;
+  const int log2_blocks = Log2Blocks(num_blocks_);
+  const int64_t num_blocks =
+      static_cast<int64_t>(builders->size()) / num_kinds();
+  if (kinds_[1] == kCandidatesKind) {
+    admission.ForEachCandidate(shard, [&](int64_t key, int64_t count) {
+      const int64_t block = BlockOfHash(MixKey(key), log2_blocks) - first_block;
+      const int64_t record[2] = {key, count};
+      (*builders)[block * num_kinds() + 1].AddRecords(record, 1);
+    });
+    return;
+  }
+  const BloomShape& bloom = admission.bloom();
+  const int64_t begin = bloom.Offset(shard, table_->log2_shards_);
+  const int64_t end = bloom.Offset(shard + 1, table_->log2_shards_);
+  for (int64_t b = 0; b < num_blocks; ++b) {
+    const int64_t block = first_block + b;
+    const int64_t from = std::max(begin, bloom.Offset(block, log2_blocks));
+    const int64_t to = std::min(end, bloom.Offset(block + 1, log2_blocks));
+    (*builders)[b * num_kinds() + 1].AddRecords(
+        admission.counters() + from, (to - from) / bloom.counter_bytes);
+  }
 }
 
 std::string CheckpointWriter::MakeFooter() const {

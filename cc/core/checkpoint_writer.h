@@ -49,10 +49,18 @@ class CheckpointWriter {
 
   Status Encode(int64_t element, std::string* bytes);
 
+  // That of an element's frame, as it was made last; 0 before it was.
+  uint32_t Checksum(int64_t element);
+
  private:
   int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
   // A group is what is copied at once: a shard, or the shards of one block.
   void EncodeGroup(int64_t group);
+  // Of the kind beside the rows.
+  int64_t OtherRecordBytes() const;
+  // What the filter has of one shard. builders: of a group's blocks.
+  void AddAdmission(int shard, int64_t first_block,
+                    std::vector<BlockBuilder>* builders) const;
   std::string MakeFooter() const;
 
   const EmbeddingTable* const table_;
@@ -67,6 +75,7 @@ class CheckpointWriter {
   std::vector<std::string> pending_;  // empty once handed out
   std::vector<int64_t> rows_;         // of each block; -1: not yet made
   std::vector<int64_t> steps_;
+  std::vector<uint32_t> checksums_;  // of each element
 };
 
 }  // namespace tf_embedding

@@ -25,6 +25,7 @@ constexpr uint64_t kClockResolution = 1024;
 // Bytes of the index and of the queue for a key, at most.
 constexpr int64_t kIndexBytesPerKey = 17;
 constexpr int64_t kQueueBytesPerKey = 12;
+constexpr int64_t kPage = 4096;
 // A shard smaller than that is too often unlike the others.
 constexpr int64_t kMinShardKeys = 4096;
 constexpr int64_t kMinShardBytes = int64_t{2} << 20;
@@ -173,12 +174,13 @@ uint64_t ShardEviction::MaxRows(const RowLayout& layout) const {
   int64_t max_rows = std::numeric_limits<int64_t>::max();
   if (max_keys_ > 0) max_rows = max_keys_;
   if (max_bytes_ > 0) {
-    // Rows are held by slabs; the last one may be empty but for one.
-    const int64_t usable =
-        std::max(max_bytes_ / 2, max_bytes_ - layout.slab_bytes());
-    max_rows = std::min(
-        max_rows,
-        usable / (layout.row_bytes() + kIndexBytesPerKey + kQueueBytesPerKey));
+    // Rows are held by slabs of whole pages; the last one may be empty but for
+    // one.
+    const int64_t slab = (layout.slab_bytes() + kPage - 1) / kPage * kPage;
+    const int64_t usable = std::max(max_bytes_ / 2, max_bytes_ - slab);
+    max_rows =
+        std::min(max_rows, usable / (slab / layout.rows_per_slab() + 1 +
+                                     kIndexBytesPerKey + kQueueBytesPerKey));
   }
   return static_cast<uint64_t>(std::max<int64_t>(1, max_rows));
 }
@@ -270,7 +272,8 @@ void ShardEviction::QueueBirths(const Shard& shard) {
 
 void ShardEviction::EndShare(const EvictionMoment& moment, Shard* shard,
                              int64_t num_keys, const TouchedKeys& touched) {
-  SweepSlice(moment, shard, num_keys * kSweptPerKey / kSlotsPerBucket + 1);
+  SweepSlice(moment, shard, num_keys * kSweptPerKey / kSlotsPerBucket + 1,
+             touched);
   if (bounded()) {
     try {
       if (stale_) BuildQueue(*shard);
@@ -382,7 +385,8 @@ EvictionOptions::Rules EvictionOptions::RulesOf(EvictWhen when) const {
 }
 
 void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
-                               int64_t num_buckets) {
+                               int64_t num_buckets,
+                               const TouchedKeys& touched) {
   EvictionOptions::Rules rules = options_.RulesOf(EvictWhen::kApply);
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency && cursor_ == 0) {
@@ -397,7 +401,7 @@ void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
   const uint64_t end = shard->index().HashAfter(
       cursor_, static_cast<uint32_t>(std::min<int64_t>(
                    num_buckets, shard->index().num_buckets())));
-  SweepRange(moment, rules, /*spare_current=*/true, cursor_, end, shard);
+  SweepRange(moment, rules, &touched, cursor_, end, shard);
   cursor_ = end == ShardIndex::kHashEnd ? 0 : end;
   // Rows that lost frequency stand too far back in a queue by frequency.
   if (cursor_ == 0 && rules.frequency) stale_ = true;
@@ -408,15 +412,14 @@ void ShardEviction::Sweep(const EvictionMoment& moment, EvictWhen when,
   const EvictionOptions::Rules rules = options_.RulesOf(when);
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency) stale_ = true;
-  SweepRange(moment, rules, /*spare_current=*/false, 0, ShardIndex::kHashEnd,
-             shard);
+  SweepRange(moment, rules, nullptr, 0, ShardIndex::kHashEnd, shard);
   shard->Compact(shard->rows().layout());
 }
 
 void ShardEviction::SweepRange(const EvictionMoment& moment,
                                const EvictionOptions::Rules& rules,
-                               bool spare_current, uint64_t begin, uint64_t end,
-                               Shard* shard) {
+                               const TouchedKeys* touched, uint64_t begin,
+                               uint64_t end, Shard* shard) {
   const RowStore& rows = shard->rows();
   while (begin < end) {
     const uint64_t piece =
@@ -430,10 +433,13 @@ void ShardEviction::SweepRange(const EvictionMoment& moment,
         });
     // Not while the index is walked: a removal moves keys.
     for (const Candidate& candidate : candidates_) {
-      const bool takes = Takes(moment, rules, rows, candidate.row);
-      const bool is_current =
-          spare_current && rows.meta(candidate.row)->version == moment.step;
-      if (takes && !is_current) Evict(shard, candidate);
+      if (!Takes(moment, rules, rows, candidate.row)) continue;
+      if (touched != nullptr &&
+          (rows.meta(candidate.row)->version == moment.step ||
+           touched->Contains(candidate.hash, candidate.key))) {
+        continue;
+      }
+      Evict(shard, candidate);
     }
     begin = piece;
   }

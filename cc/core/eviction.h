@@ -14,8 +14,8 @@
 // has keys, so that a pass takes no longer than updating half of the rows
 // would. Or it runs over all rows when the table is saved (kSave), as those in
 // the background do then too, but for the one by frequency. Asked for by Evict,
-// all rules run over all rows. In the background a row whose version is the
-// step of the batch is never taken.
+// all rules run over all rows. In the background a row of the batch, or whose
+// version is its step, is never taken.
 //
 //   steps       step - version > steps_to_live
 //   seconds     updated longer ago: versions are told to steps by a short log
@@ -198,10 +198,12 @@ class ShardEviction {
 
   bool bounded() const { return max_keys_ > 0 || max_bytes_ > 0; }
   void SweepSlice(const EvictionMoment& moment, Shard* shard,
-                  int64_t num_buckets);
+                  int64_t num_buckets, const TouchedKeys& touched);
+  // touched: in the background, the keys that are spared; else null.
   void SweepRange(const EvictionMoment& moment,
-                  const EvictionOptions::Rules& rules, bool spare_current,
-                  uint64_t begin, uint64_t end, Shard* shard);
+                  const EvictionOptions::Rules& rules,
+                  const TouchedKeys* touched, uint64_t begin, uint64_t end,
+                  Shard* shard);
   bool Takes(const EvictionMoment& moment, const EvictionOptions::Rules& rules,
              const RowStore& rows, uint32_t row) const;
   uint64_t MaxRows(const RowLayout& layout) const;

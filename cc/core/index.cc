@@ -37,16 +37,21 @@ void TakeBackPassage(IndexBucket* bucket) {
 
 ShardIndex::~ShardIndex() { FreePages(buckets_, bytes()); }
 
-uint32_t ShardIndex::FindRow(uint64_t hash, int64_t key) const {
-  if (num_buckets_ == 0) return kNoRow;
+uint32_t* ShardIndex::Find(uint64_t hash, int64_t key) const {
+  if (num_buckets_ == 0) return nullptr;
   uint32_t b = BucketOfHash(hash, num_buckets_);
   for (uint32_t probes = 0; probes < num_buckets_; ++probes) {
     const int slot = FindSlot(buckets_[b], key);
-    if (slot >= 0) return buckets_[b].rows[slot];
-    if ((buckets_[b].control & IndexBucket::kPassedMask) == 0) return kNoRow;
+    if (slot >= 0) return &buckets_[b].rows[slot];
+    if ((buckets_[b].control & IndexBucket::kPassedMask) == 0) return nullptr;
     b = NextBucket(b);
   }
-  return kNoRow;
+  return nullptr;
+}
+
+uint32_t ShardIndex::FindRow(uint64_t hash, int64_t key) const {
+  const uint32_t* const row = Find(hash, key);
+  return row == nullptr ? kNoRow : *row;
 }
 
 ShardIndex::Probes ShardIndex::SampleProbes(uint32_t max_buckets) const {

@@ -97,6 +97,10 @@ class ShardIndex {
   // kNoRow where the key is absent.
   uint32_t FindRow(uint64_t hash, int64_t key) const;
 
+  // Where the row number of a key is, good until the next change; null where
+  // the key is absent.
+  uint32_t* Find(uint64_t hash, int64_t key) const;
+
   // Makes room for n more keys. Call before Insert.
   void Reserve(int64_t n) {
     if (TFE_UNLIKELY(size_ + static_cast<uint64_t>(n) > limit_)) Grow(n);

@@ -59,6 +59,26 @@ void FreePages(void* pages, int64_t bytes) {
   }
 }
 
+void* MapPages(int64_t bytes) {
+  void* const pages =
+      mmap(nullptr, RoundUp(bytes, kPage), PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+  // Advice only.
+  madvise(pages, RoundUp(bytes, kPage), MADV_NOHUGEPAGE);
+  return pages;
+}
+
+void UnmapPages(void* pages, int64_t bytes) {
+  if (pages != nullptr) munmap(pages, RoundUp(bytes, kPage));
+}
+
+void ResetPages(void* pages, int64_t bytes) {
+  if (madvise(pages, RoundUp(bytes, kPage), MADV_DONTNEED) != 0) {
+    std::memset(pages, 0, bytes);
+  }
+}
+
 SlabArena::SlabArena(int64_t block_bytes)
     : block_bytes_(RoundUp(block_bytes, kPage)) {}
 

@@ -29,6 +29,15 @@ void* AllocatePages(int64_t bytes);
 // bytes as it was allocated; a null pointer is fine.
 void FreePages(void* pages, int64_t bytes);
 
+// For what may long stay untouched: zero pages of the smallest size, each of
+// which takes memory when it is first written. bytes > 0; throws
+// std::bad_alloc.
+void* MapPages(int64_t bytes);
+// bytes as it was mapped; a null pointer is fine.
+void UnmapPages(void* pages, int64_t bytes);
+// Zero again; the memory goes back to the system.
+void ResetPages(void* pages, int64_t bytes);
+
 class SlabArena {
  public:
   // block_bytes is rounded up to whole pages.

@@ -36,7 +36,8 @@ struct TableStats {
   int64_t index_bytes = 0;
   int64_t row_bytes = 0;        // records and metas, used or not
   int64_t row_used_bytes = 0;   // those of rows with a key
-  int64_t candidate_bytes = 0;  // of keys that are not admitted
+  int64_t candidates = 0;       // keys without a row that a filter counts
+  int64_t candidate_bytes = 0;  // of a filter: candidates, or its counters
   int64_t eviction_bytes = 0;   // queues, and evicted rows that are kept
   int64_t fixed_bytes = 0;      // shards, initializer matrix
   ShardCounters counters;

@@ -71,8 +71,11 @@ Status EmbeddingTable::Create(TableOptions options,
     std::shared_ptr<const Initializer> initializer;
     TFE_RETURN_IF_ERROR(Initializer::Create(std::move(options.initializer),
                                             options.dim, &initializer));
-    table->reset(
-        new EmbeddingTable(std::move(options), std::move(initializer)));
+    std::unique_ptr<Admission> admission;
+    TFE_RETURN_IF_ERROR(
+        Admission::Create(options.admission, options.log2_shards, &admission));
+    table->reset(new EmbeddingTable(std::move(options), std::move(initializer),
+                                    std::move(admission)));
   } catch (const std::bad_alloc&) {
     return OutOfMemory(options.dim, 0);
   }
@@ -80,7 +83,8 @@ Status EmbeddingTable::Create(TableOptions options,
 }
 
 EmbeddingTable::EmbeddingTable(TableOptions options,
-                               std::shared_ptr<const Initializer> initializer)
+                               std::shared_ptr<const Initializer> initializer,
+                               std::unique_ptr<Admission> admission)
     : dim_(options.dim),
       log2_shards_(options.log2_shards),
       reserve_(options.reserve),
@@ -91,6 +95,7 @@ EmbeddingTable::EmbeddingTable(TableOptions options,
       layout_(dim_, 0, 0, with_recency()),
       arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
       initializer_(std::move(initializer)),
+      admission_(std::move(admission)),
       shard_locks_(new SharedSpinLock[1 << log2_shards_]) {
   const int num_shards = 1 << log2_shards_;
   views_.resize(num_shards);
@@ -128,6 +133,11 @@ std::shared_ptr<const Initializer> EmbeddingTable::initializer() const {
   return initializer_;
 }
 
+AdmissionKind EmbeddingTable::admission_kind() const {
+  ReaderLock lock(&layout_lock_);
+  return admission_ == nullptr ? AdmissionKind::kAll : admission_->spec().kind;
+}
+
 void EmbeddingTable::set_initializer(
     std::shared_ptr<const Initializer> initializer) {
   WriterLock lock(&layout_lock_);
@@ -159,6 +169,14 @@ void EmbeddingTable::InitSlots(float* record) const {
   std::copy_n(initial_scalar_slots_, layout_.scalar_slots, slot);
 }
 
+void EmbeddingTable::FillAbsent(int64_t key, float* out) const {
+  if (admission_ != nullptr && admission_->spec().no_permission) {
+    std::fill_n(out, dim_, *admission_->spec().no_permission);
+  } else {
+    initializer_->Fill(key, out);
+  }
+}
+
 void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
                                  float* out) const {
   int64_t missing[kLookupChunk];
@@ -179,7 +197,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
   lookups_.hits.fetch_add(n - num_missing, std::memory_order_relaxed);
   for (int64_t m = 0; m < num_missing; ++m) {
     const int64_t i = missing[m];
-    initializer_->Fill(keys[i], out + i * dim_);
+    FillAbsent(keys[i], out + i * dim_);
   }
 }
 
@@ -224,7 +242,7 @@ Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
             if (found) {
               record = shard.rows().record(row);
             } else if (out.values != nullptr || out.slots != nullptr) {
-              initializer_->Fill(keys[i], absent);
+              FillAbsent(keys[i], absent);
               InitSlots(absent);
             }
             if (out.keys != nullptr) out.keys[i] = keys[i];
@@ -236,7 +254,13 @@ Status EmbeddingTable::Find(const int64_t* keys, int64_t n,
               std::copy_n(record + dim_, width, out.slots + i * width);
             }
             if (out.frequency != nullptr) {
-              out.frequency[i] = found ? shard.rows().meta(row)->frequency : 0;
+              out.frequency[i] = 0;
+              if (found) {
+                out.frequency[i] = shard.rows().meta(row)->frequency;
+              } else if (admission_ != nullptr) {
+                out.frequency[i] =
+                    admission_->Count(ShardOf(hash), hash, keys[i]);
+              }
             }
             if (out.version != nullptr) {
               out.version[i] =
@@ -324,8 +348,9 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
   TFE_RETURN_IF_ERROR(CheckStep(step));
   return CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    const EvictionMoment moment =
-        eviction_ == nullptr ? EvictionMoment() : eviction_->Now(step);
+    const EvictionMoment moment = eviction_ == nullptr
+                                      ? EvictionMoment()
+                                      : eviction_->Now(Eviction::kLastStep);
     return ForEachShare<NoScratch>(
         keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
@@ -338,6 +363,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             if (row == kNoRow) {
               shard->Reserve(1);
               row = shard->Insert(hash, key);
+              ForgetCandidate(hash, key);
               InitSlots(shard->rows().record(row));
               shard->rows().meta(row)->frequency = 0;
             }
@@ -433,6 +459,9 @@ Status EmbeddingTable::Import(const TableShape& shape,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
           ShareEviction eviction(shard, share);
           ImportShare(rows, share, same_rule, shard, &eviction);
+          for (int64_t p = 0; p < share.count; ++p) {
+            ForgetCandidate(MixKey(share.keys[p]), share.keys[p]);
+          }
           eviction.End(moment);
         });
   });
@@ -467,6 +496,7 @@ Status EmbeddingTable::ReplaceRows(const RuleInfo* rule,
   WriterLock lock(&layout_lock_);
   SwapContent(&content);
   if (eviction_ != nullptr) eviction_->ForgetSteps();
+  if (admission_ != nullptr) admission_->Clear();
   return Status();
 }
 
@@ -515,7 +545,9 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
           } tally{&total};
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
-            if (shard->Remove(MixKey(key), key)) ++tally.here;
+            const uint64_t hash = MixKey(key);
+            ForgetCandidate(hash, key);
+            if (shard->Remove(hash, key)) ++tally.here;
           }
           shard->counters().removed += tally.here;
           shard->Compact(layout_);
@@ -532,6 +564,7 @@ void EmbeddingTable::ClearLocked() {
     views_[s] = shards_[s]->view();
   }
   AttachEviction();
+  if (admission_ != nullptr) admission_->Clear();
 }
 
 void EmbeddingTable::Clear() {

@@ -10,6 +10,7 @@
 //       ShardIndex                   key -> row number, 5 to a cache line
 //       RowStore                     row number -> [vector | slots], meta
 //     Initializer                    (seed, key, column) -> value
+//     Admission                      which keys earn a row; null: all do
 //     RowLayout, rule                which optimizer's slots the rows hold
 //
 // A row is a key's vector of dim floats, the slots of the optimizer rule that
@@ -20,7 +21,9 @@
 // that concerned.
 //
 // Semantics. Reading never changes the table: Lookup of a key without a row
-// gives the vector that it would be born with. Apply gives birth to rows. The
+// gives the vector that it would be born with. Apply gives birth to rows, where
+// a filter (admission.h) admits the key; else it drops the gradient, and Lookup
+// gives what the filter has for such keys, if anything. The
 // gradients of a key that is several times in a batch are summed in position
 // order and applied once. What a batch does is a function of its content
 // alone: not of threads, executor or number of shards.
@@ -60,6 +63,7 @@
 #include <string>
 #include <vector>
 
+#include "cc/core/admission.h"
 #include "cc/core/batch.h"
 #include "cc/core/change_log.h"
 #include "cc/core/eviction.h"
@@ -89,6 +93,7 @@ struct TableOptions {
   EvictionOptions eviction;
   // Rows for which there is room from the start.
   int64_t reserve = 0;
+  AdmissionSpec admission;
 };
 
 // Where whole rows are written to or read from, column by column. A null
@@ -142,6 +147,8 @@ struct RestoreReport {
   int64_t rows = 0;
   int64_t rows_reset = 0;      // slots of another rule, begun anew
   int64_t rows_of_others = 0;  // of other parts
+  // The checkpoint has counts of a filter, which is not the table's.
+  bool counts_dropped = false;
 };
 
 struct BlockHeader;
@@ -156,6 +163,7 @@ struct PreparedRestore {
 
   std::unique_ptr<TableContent> content;
   std::shared_ptr<const Initializer> initializer;
+  std::unique_ptr<Admission> admission;  // its counts
   bool keep_other_rows = false;
   RestoreReport report;
 };
@@ -208,6 +216,8 @@ class EmbeddingTable {
   // The rule whose slots the rows hold; empty before the first.
   std::string rule() const;
   std::shared_ptr<const Initializer> initializer() const;
+  // Which keys earn a row; the same for life.
+  AdmissionKind admission_kind() const;
   // What unknown keys read and new rows start with, from now on.
   void set_initializer(std::shared_ptr<const Initializer> initializer);
 
@@ -222,7 +232,8 @@ class EmbeddingTable {
 
   // The rows of given keys. allocate is called once with the shape (size: n)
   // and returns where to write; the rows of absent keys are: initial vector,
-  // initial slots, frequency 0, version -1, found false.
+  // initial slots, frequency 0 or what the filter has counted of them, version
+  // -1, found false.
   using Allocate = std::function<Status(const TableShape&, RowColumns*)>;
   Status Find(const int64_t* keys, int64_t n, const Allocate& allocate,
               Executor* executor) const;
@@ -254,7 +265,7 @@ class EmbeddingTable {
 
   // What Apply does to a table of another rule before it updates rows: slots
   // start anew. For a part that has no key in a batch of the variable.
-  Status AdoptRule(const BoundRule& rule, int64_t* rows_reset);
+  Status AdoptRule(const BoundRule& rule, int64_t step, int64_t* rows_reset);
 
   // Sets vectors. New rows get initial slots and frequency 0; others keep
   // theirs. Of equal keys the last wins.
@@ -262,7 +273,8 @@ class EmbeddingTable {
                 int64_t step, Executor* executor);
 
   // Sets whole rows. replace: the content becomes exactly this. Without it the
-  // rule must be that of the table, or the table without rows.
+  // rule must be that of the table, or the table without rows. With it all
+  // counts of the filter are forgotten.
   Status Import(const TableShape& shape, const ConstRowColumns& rows,
                 bool replace, Executor* executor);
 
@@ -319,7 +331,8 @@ class EmbeddingTable {
   friend class CheckpointWriter;
 
   EmbeddingTable(TableOptions options,
-                 std::shared_ptr<const Initializer> initializer);
+                 std::shared_ptr<const Initializer> initializer,
+                 std::unique_ptr<Admission> admission);
 
   // Calls body(shard, share, scratch) for every shard that has keys, with the
   // shard's lock held by a writer. A thread makes one Scratch for all of its
@@ -332,6 +345,16 @@ class EmbeddingTable {
   struct Update;
   class ShareUpdate;
 
+  // What a key without a row reads.
+  void FillAbsent(int64_t key, float* out) const;
+  int ShardOf(uint64_t hash) const {
+    return static_cast<int>(ShardOfHash(hash, log2_shards_));
+  }
+  // A key that gets a row by another way than training, or is removed, is no
+  // candidate any more. With the shard's lock.
+  void ForgetCandidate(uint64_t hash, int64_t key) const {
+    if (admission_ != nullptr) admission_->Forget(ShardOf(hash), hash, key);
+  }
   // Of a checkpoint's records, about; since: of a delta's, 0 for all.
   int64_t SaveBytes(uint32_t since) const;
   // All but the numbers of blocks, parts and rows.
@@ -352,6 +375,12 @@ class EmbeddingTable {
   Status RestoreRows(Restoring* restoring, size_t part,
                      const BlockHeader& header, const char* records,
                      const std::string& what) const;
+  Status RestoreCandidates(Restoring* restoring, size_t part,
+                           const BlockHeader& header, const char* records,
+                           const std::string& what) const;
+  Status RestoreBloom(Restoring* restoring, size_t part,
+                      const BlockHeader& header, const char* records,
+                      const std::string& what) const;
   Status RestoreRange(Restoring* restoring, int64_t task, int log2_tasks) const;
   void ReserveForRange(Restoring* restoring, int64_t task,
                        int log2_tasks) const;
@@ -367,8 +396,8 @@ class EmbeddingTable {
   // Throws std::bad_alloc, with nothing changed.
   void SwapContent(TableContent* content);  // writer
   void StartLogs(const std::vector<std::unique_ptr<Shard>>& shards,
-                 uint32_t mark);                    // writer
-  void KeepOtherRows(TableContent* content) const;  // writer
+                 uint32_t mark);                        // writer
+  void KeepOtherRows(PreparedRestore* prepared) const;  // writer
   Status ChangeRule(const RuleInfo* rule, const float* initial_vector_slots,
                     const float* initial_scalar_slots, int64_t* rows_reset);
   void ClearLocked();          // writer
@@ -395,6 +424,7 @@ class EmbeddingTable {
   float initial_scalar_slots_[kMaxScalarSlots] = {};
   std::unique_ptr<SlabArena> arena_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
+  std::unique_ptr<Admission> admission_;  // null: every key earns a row
   struct Consumer {
     uint32_t base = 0;     // the epoch of its last finished delta
     uint32_t started = 0;  // of the one under way

@@ -1,7 +1,8 @@
 // Copyright 2026 The tf_embedding Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// EmbeddingTable::Apply: sum duplicates, find or insert, run the rule.
+// EmbeddingTable::Apply: sum duplicates, find or insert where admitted, run the
+// rule.
 
 #include <algorithm>
 #include <cstring>
@@ -151,7 +152,8 @@ class EmbeddingTable::ShareUpdate {
         shard_(shard),
         distinct_(distinct),
         n_(distinct.size()),
-        kernels_(ActiveKernels()) {}
+        kernels_(ActiveKernels()),
+        admission_(table.admission_.get()) {}
 
   // Throws std::bad_alloc; the rows that were found or born by then have had
   // their update.
@@ -169,6 +171,9 @@ class EmbeddingTable::ShareUpdate {
       }
       ApplyBlock(begin);
     }
+    if (admission_ != nullptr && n_ > 0) {
+      admission_->Trim(table_.ShardOf(distinct_.hashes()[0]));
+    }
   }
 
  private:
@@ -176,6 +181,8 @@ class EmbeddingTable::ShareUpdate {
     return static_cast<int>(std::clamp<int64_t>(n_ - begin, 0, kBlock));
   }
   uint32_t* Rows(int64_t begin) { return rows_[begin / kBlock % 2]; }
+  // How many keys of a block were refused: theirs is kNoRow.
+  int* Refused(int64_t begin) { return &refused_[begin / kBlock % 2]; }
 
   void PrefetchBuckets(int64_t begin) {
     if (begin >= n_) return;
@@ -197,9 +204,17 @@ class EmbeddingTable::ShareUpdate {
     for (int i = 0; i < n; ++i) {
       if (rows[i] == kNoRow) missing[num_missing++] = i;
     }
-    if (num_missing > 0) GiveBirth(begin, missing, num_missing);
+    *Refused(begin) = 0;
+    if (num_missing > 0) {
+      if (admission_ == nullptr) {
+        GiveBirth(begin, missing, nullptr, num_missing);
+      } else {
+        AskAdmission(begin, missing, num_missing);
+      }
+    }
     const RowStore& store = shard_->rows();
     for (int i = 0; i < n; ++i) {
+      if (rows[i] == kNoRow) continue;
       const char* const record =
           reinterpret_cast<const char*>(store.record(rows[i]));
       for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
@@ -210,7 +225,44 @@ class EmbeddingTable::ShareUpdate {
     }
   }
 
-  void GiveBirth(int64_t begin, const int* missing, int n) {
+  // Gives birth to the rows of those keys that are admitted.
+  void AskAdmission(int64_t begin, const int* missing, int n) {
+    int64_t keys[kBlock];
+    uint64_t hashes[kBlock];
+    int64_t counts[kBlock];
+    int64_t totals[kBlock];
+    for (int m = 0; m < n; ++m) {
+      const int64_t at = begin + missing[m];
+      keys[m] = distinct_.keys()[at];
+      hashes[m] = distinct_.hashes()[at];
+      counts[m] = distinct_.counts()[at];
+    }
+    const int shard = table_.ShardOf(hashes[0]);
+    *Refused(begin) = n - admission_->Admit(shard, keys, hashes, counts, n,
+                                            update_.step, totals);
+    for (int m = 0; m < n; ++m) {
+      if (totals[m] == 0) shard_->counters().refused += counts[m];
+    }
+    if (*Refused(begin) == n) return;
+    int admitted[kBlock];
+    int64_t before[kBlock];
+    int num = 0;
+    for (int m = 0; m < n; ++m) {
+      if (totals[m] == 0) continue;
+      admitted[num] = missing[m];
+      before[num] = totals[m] - counts[m];
+      ++num;
+    }
+    GiveBirth(begin, admitted, before, num);
+    shard_->counters().admitted += num;
+    for (int m = 0; m < n; ++m) {
+      if (totals[m] > 0) admission_->Forget(shard, hashes[m], keys[m]);
+    }
+  }
+
+  // before: occurrences in earlier batches; none if null.
+  void GiveBirth(int64_t begin, const int* missing, const int64_t* before,
+                 int n) {
     shard_->Reserve(n);  // nothing throws from here on
     int64_t keys[kBlock];
     float* records[kBlock];
@@ -220,7 +272,9 @@ class EmbeddingTable::ShareUpdate {
       const uint32_t row = shard_->Insert(distinct_.hashes()[at], keys[m]);
       Rows(begin)[missing[m]] = row;
       records[m] = shard_->rows().record(row);
-      *shard_->rows().meta(row) = RowMeta{0, update_.step};
+      const uint32_t frequency =
+          before == nullptr ? 0 : SaturatingAdd(0, before[m]);
+      *shard_->rows().meta(row) = RowMeta{frequency, update_.step};
     }
     table_.initializer_->FillRows(keys, n, records);
     for (int m = 0; m < n; ++m) InitSlots(records[m]);
@@ -239,16 +293,36 @@ class EmbeddingTable::ShareUpdate {
   void ApplyBlock(int64_t begin) {
     const int n = Size(begin);
     const uint32_t* const rows = Rows(begin);
+    const float* const* const gradients = distinct_.gradients() + begin;
+    const int64_t* const counts = distinct_.counts() + begin;
+    if (*Refused(begin) == 0) {
+      ApplyRows(rows, gradients, counts, n);
+      return;
+    }
+    uint32_t rows_left[kBlock];
+    const float* gradients_left[kBlock];
+    int64_t counts_left[kBlock];
+    int left = 0;
+    for (int i = 0; i < n; ++i) {
+      if (rows[i] == kNoRow) continue;
+      rows_left[left] = rows[i];
+      gradients_left[left] = gradients[i];
+      counts_left[left] = counts[i];
+      ++left;
+    }
+    ApplyRows(rows_left, gradients_left, counts_left, left);
+  }
+
+  void ApplyRows(const uint32_t* rows, const float* const* gradients,
+                 const int64_t* counts, int n) {
     const RowStore& store = shard_->rows();
     float* records[kBlock] = {};
     for (int i = 0; i < n; ++i) records[i] = store.record(rows[i]);
     kernels_.apply[static_cast<int>(update_.rule.driver)](
-        update_.rule.functor, records, distinct_.gradients() + begin, n,
-        table_.dim_);
+        update_.rule.functor, records, gradients, n, table_.dim_);
     for (int i = 0; i < n; ++i) {
       RowMeta* const meta = store.meta(rows[i]);
-      meta->frequency =
-          SaturatingAdd(meta->frequency, distinct_.counts()[begin + i]);
+      meta->frequency = SaturatingAdd(meta->frequency, counts[i]);
       meta->version = update_.step;
       shard_->MarkChanged(rows[i]);
     }
@@ -264,7 +338,9 @@ class EmbeddingTable::ShareUpdate {
   const DistinctKeys& distinct_;
   const int64_t n_;
   const IsaKernels& kernels_;
+  Admission* const admission_;  // null: every key is admitted
   uint32_t rows_[2][kBlock];
+  int refused_[2] = {};
 };
 
 Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
@@ -321,8 +397,11 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
   });
 }
 
-Status EmbeddingTable::AdoptRule(const BoundRule& rule, int64_t* rows_reset) {
+Status EmbeddingTable::AdoptRule(const BoundRule& rule, int64_t step,
+                                 int64_t* rows_reset) {
   *rows_reset = 0;
+  TFE_RETURN_IF_ERROR(CheckStep(step));
+  if (eviction_ != nullptr) eviction_->Begin(step);
   return CatchOutOfMemory(*this, [&] {
     WriterLock lock(&layout_lock_);
     if (rule_ == rule.info) return Status();

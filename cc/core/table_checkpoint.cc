@@ -66,7 +66,16 @@ void EmbeddingTable::SwapContent(TableContent* content) {
 int64_t EmbeddingTable::SaveBytes(uint32_t since) const {
   ReaderLock lock(&layout_lock_);
   const int64_t record_bytes = 24 + 4 * layout_.width();
-  if (since == 0) return SizeLocked() * record_bytes;
+  if (since == 0) {
+    int64_t bytes = SizeLocked() * record_bytes;
+    if (admission_ == nullptr) return bytes;
+    bytes += admission_->bloom().bytes();
+    for (int s = 0; s < static_cast<int>(shards_.size()); ++s) {
+      ReaderLock shard_lock(shards_[s]->lock());
+      bytes += admission_->num_candidates(s) * kCandidateBytes;
+    }
+    return bytes;
+  }
   int64_t bytes = 0;
   for (const auto& shard : shards_) {
     ReaderLock shard_lock(shard->lock());
@@ -85,6 +94,7 @@ void EmbeddingTable::DescribeTo(CheckpointFooter* footer) const {
   ReaderLock lock(&layout_lock_);
   footer->dim = dim_;
   footer->initializer = initializer_->spec();
+  if (admission_ != nullptr) footer->bloom = admission_->bloom();
   if (rule_ == nullptr) return;
   footer->rule = rule_->name;
   footer->vector_slots = rule_->vector_slots;
@@ -93,6 +103,20 @@ void EmbeddingTable::DescribeTo(CheckpointFooter* footer) const {
 }
 
 namespace {
+
+// Whether the counts in blocks of a kind are of use to a table's filter. Those
+// of a Bloom filter say nothing of any other cut into parts.
+bool TakesCounts(const Admission* admission, const std::string& kind,
+                 const CheckpointFooter& footer,
+                 const RestoreOptions& options) {
+  if (admission == nullptr) return false;
+  if (kind == kCandidatesKind) {
+    return admission->spec().kind == AdmissionKind::kCounter;
+  }
+  return admission->spec().kind == AdmissionKind::kBloom &&
+         admission->bloom() == footer.bloom &&
+         footer.num_parts == options.num_parts && footer.part == options.part;
+}
 
 // What a row's record becomes.
 struct RowReader {
@@ -132,6 +156,7 @@ struct EmbeddingTable::Restoring {
   const RestoreOptions& options;
   const Initializer* initializer;
   TableContent* content;
+  Admission* admission;
   std::atomic<int64_t> rows{0};
   std::atomic<int64_t> rows_reset{0};
   std::atomic<int64_t> rows_of_others{0};
@@ -146,6 +171,7 @@ struct EmbeddingTable::Restoring {
         options(how),
         initializer(into->initializer.get()),
         content(into->content.get()),
+        admission(into->admission.get()),
         rows_read(of_parts.size()) {}
 };
 
@@ -163,7 +189,69 @@ Status EmbeddingTable::RestoreBlock(Restoring* restoring, size_t part,
   TFE_RETURN_IF_ERROR(ParseBlock(bytes, what, &header, &records));
   TFE_RETURN_IF_ERROR(
       CheckBlock(header, number, footer.kinds[kind], footer, what));
+  if (header.kind == kCandidatesKind) {
+    return RestoreCandidates(restoring, part, header, records, what);
+  }
+  if (header.kind == kBloomKind) {
+    return RestoreBloom(restoring, part, header, records, what);
+  }
   return RestoreRows(restoring, part, header, records, what);
+}
+
+Status EmbeddingTable::RestoreCandidates(Restoring* restoring, size_t part,
+                                         const BlockHeader& header,
+                                         const char* records,
+                                         const std::string& what) const {
+  if (header.record_bytes() != kCandidateBytes) {
+    return DataLoss(what, " is damaged: its record size cannot be");
+  }
+  const RestoreOptions& options = restoring->options;
+  const bool take = TakesCounts(restoring->admission, header.kind,
+                                restoring->footers[part], options);
+  const int log2_blocks = Log2Blocks(header.num_blocks);
+  for (int64_t i = 0; i < header.rows; ++i) {
+    int64_t record[2];
+    std::memcpy(record, records + i * kCandidateBytes, sizeof(record));
+    const auto [key, count] = record;
+    const uint64_t hash = MixKey(key);
+    if (BlockOfHash(hash, log2_blocks) != header.number) {
+      return NotOfItsBuckets(key, what);
+    }
+    if (count < 1 || count > kMaxUint32) {
+      return DataLoss(what, " is damaged: key ", key, " has count ", count);
+    }
+    if (!take || PartOfHash(hash, options.num_parts) != options.part) continue;
+    const int shard = ShardOf(hash);
+    const ShardIndex& rows = restoring->content->shards[shard]->index();
+    if (rows.FindRow(hash, key) != kNoRow ||
+        !restoring->admission->AddCandidate(shard, hash, key,
+                                            static_cast<uint32_t>(count))) {
+      return DataLoss(what, " is damaged: key ", key, " comes twice");
+    }
+  }
+  return Status();
+}
+
+Status EmbeddingTable::RestoreBloom(Restoring* restoring, size_t part,
+                                    const BlockHeader& header,
+                                    const char* records,
+                                    const std::string& what) const {
+  const CheckpointFooter& footer = restoring->footers[part];
+  const int log2_blocks = Log2Blocks(header.num_blocks);
+  const int64_t begin = footer.bloom.Offset(header.number, log2_blocks);
+  const int64_t bytes =
+      footer.bloom.Offset(header.number + 1, log2_blocks) - begin;
+  if (header.record_bytes() != footer.bloom.counter_bytes ||
+      header.rows * header.record_bytes() != bytes) {
+    return DataLoss(what, " is damaged: it has ", header.rows, " counters of ",
+                    header.record_bytes(), " bytes; its footer says ", bytes,
+                    " bytes of ", footer.bloom.counter_bytes);
+  }
+  if (TakesCounts(restoring->admission, header.kind, footer,
+                  restoring->options)) {
+    std::memcpy(restoring->admission->counters() + begin, records, bytes);
+  }
+  return Status();
 }
 
 Status EmbeddingTable::RestoreRows(Restoring* restoring, size_t part,
@@ -285,6 +373,13 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
     prepared->content = std::make_unique<TableContent>(
         dim_, log2_shards_, rule, initial_slots.data(), with_recency(),
         shard_locks_.get());
+    {
+      ReaderLock lock(&layout_lock_);
+      if (admission_ != nullptr) {
+        TFE_RETURN_IF_ERROR(Admission::Create(admission_->spec(), log2_shards_,
+                                              &prepared->admission));
+      }
+    }
 
     // A task owns a range of the hash that is whole blocks of every part and
     // whole shards.
@@ -317,6 +412,13 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
     prepared->report.rows = restoring.rows;
     prepared->report.rows_reset = restoring.rows_reset;
     prepared->report.rows_of_others = restoring.rows_of_others;
+    for (const CheckpointFooter& footer : footers) {
+      for (const std::string& kind : footer.kinds) {
+        prepared->report.counts_dropped |=
+            kind != kRowsKind && !HoldsOthersOnly(footer, options) &&
+            !TakesCounts(prepared->admission.get(), kind, footer, options);
+      }
+    }
     return Status();
   });
 }
@@ -324,8 +426,9 @@ Status EmbeddingTable::PrepareRestore(CheckpointParts* parts, bool take,
 Status EmbeddingTable::CommitRestore(PreparedRestore* prepared) {
   return CatchOutOfMemory(*this, [&] {
     WriterLock lock(&layout_lock_);
-    if (prepared->keep_other_rows) KeepOtherRows(prepared->content.get());
+    if (prepared->keep_other_rows) KeepOtherRows(prepared);
     SwapContent(prepared->content.get());
+    admission_.swap(prepared->admission);
     initializer_ = prepared->initializer;
     if (eviction_ != nullptr) eviction_->ForgetSteps();
     return Status();
@@ -385,7 +488,9 @@ Status EmbeddingTable::RestoreRange(Restoring* restoring, int64_t task,
   });
 }
 
-void EmbeddingTable::KeepOtherRows(TableContent* content) const {
+void EmbeddingTable::KeepOtherRows(PreparedRestore* prepared) const {
+  TableContent* const content = prepared->content.get();
+  Admission* const admission = prepared->admission.get();
   const bool same_rule = content->rule == rule_;
   for (size_t s = 0; s < shards_.size(); ++s) {
     const Shard& old = *shards_[s];
@@ -395,13 +500,25 @@ void EmbeddingTable::KeepOtherRows(TableContent* content) const {
       if (fresh->index().FindRow(hash, key) != kNoRow) return;
       fresh->Reserve(1);
       const uint32_t row = fresh->Insert(hash, key);
+      if (admission != nullptr) {
+        admission->Forget(static_cast<int>(s), hash, key);
+      }
       float* const record = fresh->rows().record(row);
       std::copy_n(old.rows().record(*from), same_rule ? layout_.width() : dim_,
                   record);
       if (!same_rule) content->InitSlots(record);
       *fresh->rows().meta(row) = *old.rows().meta(*from);
     });
+    if (admission == nullptr) continue;
+    const auto shard = static_cast<int>(s);
+    admission_->ForEachCandidate(shard, [&](int64_t key, uint32_t count) {
+      const uint64_t hash = MixKey(key);
+      if (fresh->index().FindRow(hash, key) == kNoRow) {
+        admission->AddCandidate(shard, hash, key, count);
+      }
+    });
   }
+  if (admission != nullptr) admission->KeepCounters(*admission_);
 }
 
 }  // namespace tf_embedding

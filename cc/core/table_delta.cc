@@ -287,6 +287,7 @@ void EmbeddingTable::ApplyDeltaBlock(const ParsedBlock& block,
     const uint64_t hash = MixKey(key);
     if (PartOfHash(hash, options.num_parts) != options.part) continue;
     Shard* const shard = run.Enter(hash);
+    ForgetCandidate(hash, key);
     if (shard->Remove(hash, key)) shard->Compact(layout_);
     ++report->removed;
   }
@@ -304,6 +305,7 @@ void EmbeddingTable::ApplyDeltaBlock(const ParsedBlock& block,
     if (row == kNoRow) {
       shard->Reserve(1);
       row = shard->Insert(hash, key);
+      ForgetCandidate(hash, key);
     }
     view.CopyValues(0, layout_.width(), shard->rows().record(row));
     *shard->rows().meta(row) = RowMeta{static_cast<uint32_t>(view.frequency()),

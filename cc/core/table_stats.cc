@@ -121,8 +121,13 @@ TableStats EmbeddingTable::stats() const {
   const int64_t row_bytes = layout_.row_bytes();
   const auto buckets_of_shard = static_cast<uint32_t>(
       kSampledBuckets / static_cast<int64_t>(shards_.size()));
-  for (const auto& shard : shards_) {
+  for (int s = 0; s < static_cast<int>(shards_.size()); ++s) {
+    const auto& shard = shards_[s];
     ReaderLock shard_lock(shard->lock());
+    if (admission_ != nullptr) {
+      stats.candidates += admission_->num_candidates(s);
+      stats.candidate_bytes += admission_->candidate_bytes(s);
+    }
     const ShardIndex& index = shard->index();
     const auto size = static_cast<int64_t>(index.size());
     stats.size += size;
@@ -152,6 +157,7 @@ TableStats EmbeddingTable::stats() const {
   stats.fixed_bytes = static_cast<int64_t>(
       sizeof(*this) + shards_.size() * (sizeof(Shard) + sizeof(ShardView)) +
       initializer_->spec().matrix.size() * sizeof(float));
+  if (admission_ != nullptr) stats.candidate_bytes += admission_->fixed_bytes();
   return stats;
 }
 

@@ -79,7 +79,7 @@ class ApplyOp : public OpKernel {
     const bool only_elsewhere = n == 0 && batch_size.scalar<int64_t>()() > 0;
     const Status status =
         only_elsewhere
-            ? table->table()->AdoptRule(rule, &rows_reset)
+            ? table->table()->AdoptRule(rule, step_value, &rows_reset)
             : table->table()->Apply(rule, keys.vec<int64_t>().data(),
                                     gradients.flat<float>().data(),
                                     counts.NumElements() > 0

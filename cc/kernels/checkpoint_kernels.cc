@@ -21,6 +21,7 @@
 #include "cc/core/checkpoint_parts.h"
 #include "cc/core/checkpoint_writer.h"
 #include "cc/core/crc32c.h"
+#include "cc/kernels/block.h"
 #include "cc/kernels/resource.h"
 #include "tensorflow/core/framework/variant.h"
 #include "tensorflow/core/framework/variant_op_registry.h"
@@ -40,92 +41,37 @@ using ::tensorflow::tstring;
 using ::tensorflow::Variant;
 
 // A save under way; keeps the table alive.
-class Save {
+class Save : public Elements {
  public:
   Save(TableRef table, int64_t part, int64_t num_parts, uint32_t since)
       : table_(std::move(table)),
         writer_(table_->table(), part, num_parts, since) {}
-  CheckpointWriter* writer() { return &writer_; }
+  int64_t num_elements() const { return writer_.num_elements(); }
+  Status Encode(int64_t element, std::string* bytes) override {
+    return writer_.Encode(element, bytes);
+  }
+  uint32_t Checksum(int64_t element) override {
+    return writer_.Checksum(element);
+  }
 
  private:
   const TableRef table_;
   CheckpointWriter writer_;
 };
 
-// One element. Copies share what they stand for.
-class Block {
- public:
-  Block() : Block(std::string()) {}
-  explicit Block(std::string bytes) : state_(std::make_shared<State>()) {
-    state_->bytes = std::move(bytes);
-  }
-  Block(std::shared_ptr<Save> save, int64_t element)
-      : state_(std::make_shared<State>()) {
-    state_->save = std::move(save);
-    state_->element = element;
-  }
-
-  Status Bytes(std::string* bytes) const {
-    if (state_->save != nullptr) {
-      return state_->save->writer()->Encode(state_->element, bytes);
-    }
-    std::lock_guard<std::mutex> lock(state_->mutex);
-    if (state_->taken) {
-      return InvalidArgument(
-          "the blocks were loaded before and are empty; read them again");
-    }
-    *bytes = state_->bytes;
-    return Status();
-  }
-
-  // The same, and leaves the element empty.
-  Status Take(std::string* bytes) const {
-    if (state_->save != nullptr) return Bytes(bytes);
-    std::lock_guard<std::mutex> lock(state_->mutex);
-    if (state_->taken) {
-      return InvalidArgument(
-          "the blocks were loaded before and are empty; read them again");
-    }
-    *bytes = std::move(state_->bytes);
-    state_->bytes.clear();
-    state_->bytes.shrink_to_fit();
-    state_->taken = true;
-    return Status();
-  }
-
-  // What variants need.
-  std::string TypeName() const { return "tf_embedding::Block"; }
-  std::string DebugString() const { return "tf_embedding block"; }
-  void Encode(tensorflow::VariantTensorData* data) const {
-    // TensorFlow takes no error here. Better no process than a checkpoint that
-    // says it is whole.
-    if (!Bytes(&data->metadata_).ok()) throw std::bad_alloc();
-  }
-  bool Decode(tensorflow::VariantTensorData data) {
-    *this = Block(std::move(data.metadata_));
-    return true;
-  }
-
- private:
-  struct State {
-    std::shared_ptr<Save> save;
-    int64_t element = 0;
-    std::mutex mutex;
-    std::string bytes;  // where save is null
-    bool taken = false;
-  };
-  std::shared_ptr<State> state_;
-};
-
 REGISTER_UNARY_VARIANT_DECODE_FUNCTION(Block, "tf_embedding::Block");
 
-absl::Status GetBlock(const Variant& variant, int64_t index,
-                      const Block** block) {
-  *block = variant.get<Block>();
-  if (*block != nullptr) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("element ", index, " is ", variant.DebugString(),
-                   "; it must be a block that SaveBlocks made"));
+// Over the checksums of all elements: what tells one save from another.
+absl::Status ChecksumOf(const Tensor& blocks, int64_t* checksum) {
+  std::vector<uint32_t> each(blocks.NumElements());
+  for (int64_t i = 0; i < blocks.NumElements(); ++i) {
+    const Block* block;
+    TF_RETURN_IF_ERROR(GetBlock(blocks.flat<Variant>()(i), i, &block));
+    each[i] = block->Checksum();
+  }
+  *checksum = Crc32c(reinterpret_cast<const char*>(each.data()),
+                     each.size() * sizeof(uint32_t));
+  return absl::OkStatus();
 }
 
 class SaveBlocksOp : public OpKernel {
@@ -157,7 +103,7 @@ class SaveBlocksOp : public OpKernel {
     }
     const auto save =
         std::make_shared<Save>(std::move(table), part_, num_parts_, since);
-    const int64_t n = save->writer()->num_elements();
+    const int64_t n = save->num_elements();
     Tensor* blocks;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &blocks));
     auto elements = blocks->vec<Variant>();
@@ -206,6 +152,11 @@ class LoadBlocksOp : public OpKernel {
     for (const TableRef& table : tables) {
       OP_REQUIRES_OK(context, table->Publish(context));
     }
+    if (total.counts_dropped) {
+      LOG(WARNING) << "tf_embedding: the checkpoint has the counts of another "
+                      "filter, or of a Bloom filter in other parts: keys "
+                      "without a row are counted anew";
+    }
     if (total.rows_reset > 0) {
       LOG(WARNING) << "tf_embedding: " << total.rows_reset << " of "
                    << total.rows
@@ -237,6 +188,7 @@ class LoadBlocksOp : public OpKernel {
       total->rows += prepared[t].report.rows;
       total->rows_reset += prepared[t].report.rows_reset;
       total->rows_of_others += prepared[t].report.rows_of_others;
+      total->counts_dropped |= prepared[t].report.counts_dropped;
     }
     return Status();
   }
@@ -354,7 +306,12 @@ class VerifyCheckpointOp : public OpKernel {
       keys.emplace_back(reader.key());
     }
     DeviceExecutor executor(context);
-    std::vector<std::pair<std::string, int64_t>> tables;
+    struct Table {
+      std::string name;
+      int64_t rows = 0;
+      int64_t checksum = 0;
+    };
+    std::vector<Table> tables;
     for (const std::string& key : keys) {
       tensorflow::DataType dtype;
       tensorflow::TensorShape shape;
@@ -367,18 +324,21 @@ class VerifyCheckpointOp : public OpKernel {
           tensor.flat<Variant>()(0).get<Block>() == nullptr) {
         continue;
       }
-      tables.emplace_back(key, 0);
+      tables.push_back(Table{key});
+      OP_REQUIRES_OK(context, ChecksumOf(tensor, &tables.back().checksum));
       OP_REQUIRES_OK(context,
-                     Name(VerifyTable(tensor, &executor, &tables.back().second),
+                     Name(VerifyTable(tensor, &executor, &tables.back().rows),
                           prefix, key));
     }
     const auto n = static_cast<int64_t>(tables.size());
-    Tensor *names, *rows;
+    Tensor *names, *rows, *checksums;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &names));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n}, &rows));
+    OP_REQUIRES_OK(context, context->allocate_output(2, {n}, &checksums));
     for (int64_t i = 0; i < n; ++i) {
-      names->vec<tstring>()(i) = tables[i].first;
-      rows->vec<int64_t>()(i) = tables[i].second;
+      names->vec<tstring>()(i) = tables[i].name;
+      rows->vec<int64_t>()(i) = tables[i].rows;
+      checksums->vec<int64_t>()(i) = tables[i].checksum;
     }
   }
 
@@ -390,6 +350,19 @@ class VerifyCheckpointOp : public OpKernel {
     return absl::DataLossError(
         absl::StrCat("checkpoint ", prefix, key.empty() ? "" : ", tensor ", key,
                      ": ", std::string(status.message())));
+  }
+};
+
+class BlocksChecksumOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckVector(context->input(0), "blocks"));
+    int64_t checksum;
+    OP_REQUIRES_OK(context, ChecksumOf(context->input(0), &checksum));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
+    out->scalar<int64_t>()() = checksum;
   }
 };
 
@@ -452,6 +425,7 @@ TFE_REGISTER("SaveBlocks", SaveBlocksOp);
 TFE_REGISTER("LoadBlocks", LoadBlocksOp);
 TFE_REGISTER("JoinBlocks", JoinBlocksOp);
 TFE_REGISTER("VerifyCheckpoint", VerifyCheckpointOp);
+TFE_REGISTER("BlocksChecksum", BlocksChecksumOp);
 TFE_REGISTER("BlockBytes", BlockBytesOp);
 TFE_REGISTER("BlocksFromBytes", BlocksFromBytesOp);
 TFE_REGISTER("Crc32c", Crc32cOp);

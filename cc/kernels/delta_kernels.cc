@@ -38,8 +38,8 @@ class StartDeltaOp : public ConsumerOp {
     Tensor* since;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &since));
     uint32_t epoch;
-    OP_REQUIRES_OK(context, ToTensorFlow(
-                                table->table()->StartDelta(consumer_, &epoch)));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->StartDelta(consumer_, &epoch)));
     since->scalar<int64_t>()() = epoch;
   }
 };
@@ -53,8 +53,8 @@ class DeltaSinceOp : public ConsumerOp {
     Tensor* since;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &since));
     uint32_t epoch;
-    OP_REQUIRES_OK(context, ToTensorFlow(
-                                table->table()->DeltaSince(consumer_, &epoch)));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(table->table()->DeltaSince(consumer_, &epoch)));
     since->scalar<int64_t>()() = epoch;
   }
 };

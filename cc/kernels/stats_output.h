@@ -32,7 +32,8 @@ inline absl::Status OutputStats(tensorflow::OpKernelContext* context,
                             s.index_slots,
                             s.sampled_keys,
                             s.sampled_probes,
-                            s.max_probe};
+                            s.max_probe,
+                            s.candidates};
   tensorflow::Tensor* out;
   TF_RETURN_IF_ERROR(context->allocate_output(
       0, {static_cast<int64_t>(std::size(values))}, &out));

@@ -3,6 +3,7 @@
 
 // Kernels of cc/ops/variable_ops.cc.
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -105,6 +106,7 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context,
                    ToTensorFlow(ParseInitializerKind(initializer, &spec.kind)));
     spec.seed = static_cast<uint64_t>(seed);
+    OP_REQUIRES_OK(context, GetAdmission(context, spec.seed));
     options_.dim = static_cast<int>(dim);
     options_.log2_shards = static_cast<int>(log2_shards);
   }
@@ -143,6 +145,32 @@ class VariableHandleOp : public OpKernel {
   }
 
  private:
+  absl::Status GetAdmission(OpKernelConstruction* context, uint64_t seed) {
+    AdmissionSpec& admission = options_.admission;
+    std::string filter;
+    float probability;
+    int64_t counter_bits;
+    std::vector<float> no_permission;
+    TF_RETURN_IF_ERROR(context->GetAttr("filter", &filter));
+    TF_RETURN_IF_ERROR(context->GetAttr("filter_freq", &admission.filter_freq));
+    TF_RETURN_IF_ERROR(context->GetAttr("filter_probability", &probability));
+    TF_RETURN_IF_ERROR(
+        context->GetAttr("max_element_size", &admission.max_elements));
+    TF_RETURN_IF_ERROR(context->GetAttr("counter_bits", &counter_bits));
+    TF_RETURN_IF_ERROR(context->GetAttr("no_permission", &no_permission));
+    if (no_permission.size() > 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("no_permission has ", no_permission.size(),
+                       " values; it must have one, or none"));
+    }
+    if (!no_permission.empty()) admission.no_permission = no_permission[0];
+    admission.probability = probability;
+    admission.counter_bits =
+        static_cast<int>(std::clamp<int64_t>(counter_bits, 0, 128));
+    admission.seed = seed;
+    return ToTensorFlow(ParseAdmissionKind(filter, &admission.kind));
+  }
+
   absl::Status Create(TableResource** resource) const {
     std::unique_ptr<EmbeddingTable> table;
     TF_RETURN_IF_ERROR(ToTensorFlow(EmbeddingTable::Create(options_, &table)));

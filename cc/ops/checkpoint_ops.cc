@@ -77,17 +77,34 @@ REGISTER_OP("TfEmbedding>VerifyCheckpoint")
     .Input("prefix: string")
     .Output("names: string")
     .Output("rows: int64")
+    .Output("checksums: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(CheckRank(c, 0, 0));
-      c->set_output(0, c->Vector(c->UnknownDim()));
-      c->set_output(1, c->Vector(c->UnknownDim()));
+      for (int i = 0; i < c->num_outputs(); ++i) {
+        c->set_output(i, c->Vector(c->UnknownDim()));
+      }
       return absl::OkStatus();
     })
     .Doc(R"(
 Reads all of a checkpoint, and fails where anything of it is damaged.
 
 names, rows: the tensors that hold tables, and how many rows each has.
+checksums: of each table, as BlocksChecksum gives it.
+)");
+
+REGISTER_OP("TfEmbedding>BlocksChecksum")
+    .Input("blocks: variant")
+    .Output("checksum: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 1));
+      c->set_output(0, c->Scalar());
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Over the checksums of the elements of what SaveBlocks gave, once they were
+written, or of what was read: it tells one save from another.
 )");
 
 REGISTER_OP("TfEmbedding>BlockBytes")

@@ -1,7 +1,7 @@
 // Copyright 2026 The tf_embedding Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Who follows the changes of a table.
+// Who follows the changes of a table, and chains of deltas.
 
 #include "cc/ops/shapes.h"
 
@@ -51,6 +51,28 @@ REGISTER_OP("TfEmbedding>ForgetConsumer")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) { return CheckRank(c, 0, 0); })
     .Doc("The consumer wants no more deltas, if it ever did.");
+
+REGISTER_OP("TfEmbedding>CompactCheckpoints")
+    .Input("prefixes: string")
+    .Input("output: string")
+    .Output("checksums: int64")
+    .Output("source_checksums: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 1));
+      TF_RETURN_IF_ERROR(CheckRank(c, 1, 0));
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      c->set_output(1, c->Matrix(c->UnknownDim(), c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Writes a full checkpoint of what a full one and deltas upon it restore to.
+
+prefixes: the full one, then the deltas in order.
+output: the prefix to write. What is not a table comes from the last delta.
+checksums: of the tables that were written, as BlocksChecksum gives them.
+source_checksums: of the same tables in each of the prefixes.
+)");
 
 }  // namespace
 }  // namespace tf_embedding

@@ -14,14 +14,14 @@ REGISTER_OP("TfEmbedding>Stats")
     .Output("stats: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Vector(18));
+      c->set_output(0, c->Vector(19));
       return absl::OkStatus();
     })
     .Doc(
         "Rows; rows inserted, keys admitted, occurrences refused, rows evicted "
         "and removed; keys looked up and those found; bytes of the index, held "
-        "for rows, of rows in use, of candidates, of eviction, fixed; slots of "
-        "the index; keys sampled, their probes, the longest.");
+        "for rows, of rows in use, of the filter, of eviction, fixed; slots of "
+        "the index; keys sampled, their probes, the longest; candidates.");
 
 REGISTER_OP("TfEmbedding>TopKeys")
     .Input("handle: resource")

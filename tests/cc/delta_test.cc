@@ -31,9 +31,7 @@ using testing::MakeTable;
 
 constexpr int kDim = 4;
 
-BoundRule Adagrad() {
-  return testing::Bind("adagrad", 0.1f, 0, {0.1f, 0, 0});
-}
+BoundRule Adagrad() { return testing::Bind("adagrad", 0.1f, 0, {0.1f, 0, 0}); }
 BoundRule Adam() {
   return testing::Bind("adam", 0.1f, 0, {0.9f, 0.99f, 1e-7f});
 }
@@ -130,8 +128,7 @@ TEST(CopiesFollowAnyHistory) {
         table->Clear();
       } else if (what == 27) {
         RestoreReport unused;
-        EXPECT_OK(
-            table->Restore({kept}, RestoreOptions(), &executor, &unused));
+        EXPECT_OK(table->Restore({kept}, RestoreOptions(), &executor, &unused));
       } else if (what == 28) {
         Train(table.get(), keys, Adam());
       } else if (what == 29) {
@@ -405,9 +402,8 @@ TEST(WhatDoesNotFitIsRefused) {
   const std::vector<std::string> delta = Save(*table, since);
   SerialExecutor executor;
   RestoreReport unused;
-  EXPECT_ERROR(
-      table->Restore({delta}, RestoreOptions(), &executor, &unused),
-      StatusCode::kInvalidArgument, "is a delta");
+  EXPECT_ERROR(table->Restore({delta}, RestoreOptions(), &executor, &unused),
+               StatusCode::kInvalidArgument, "is a delta");
   EXPECT_ERROR(Apply({Save(*table, 0)}, table.get()),
                StatusCode::kInvalidArgument, "is no delta");
   EXPECT_ERROR(Apply({delta}, MakeTable(kDim + 1, 1).get()),

@@ -192,6 +192,49 @@ TEST(ApplyOverHolesOfRemovedRows) {
   }
 }
 
+TEST(ApplyUnderAFilter) {
+  // A key is a candidate or has a row, and is never lost.
+  const std::vector<int64_t> keys = testing::MixedKeys(2 * kNum);
+  const std::vector<float> gradients(2 * kNum * kDim, 1.0f);
+  SerialExecutor executor;
+  const BoundRule rule = testing::Bind("adagrad", 0.1f, 1, {0.1f, 0, 0});
+  TableOptions options;
+  options.dim = kDim;
+  options.log2_shards = 1;
+  options.admission.kind = AdmissionKind::kCounter;
+  options.admission.filter_freq = 2;
+  int failures = 0;
+  for (int64_t room = 0; room < 100; ++room) {
+    const testing::Trace trace("room for ", room, " allocations");
+    std::unique_ptr<EmbeddingTable> table;
+    EXPECT_OK(EmbeddingTable::Create(options, &table));
+    const auto apply = [&](int64_t n) {
+      int64_t rows_reset;
+      return table->Apply(rule, keys.data(), gradients.data(), nullptr, n, 1,
+                          &executor, &rows_reset);
+    };
+    EXPECT_OK(apply(kNum));
+    allocations_left = room;
+    try {
+      if (!apply(2 * kNum).ok()) ++failures;
+    } catch (const std::bad_alloc&) {
+      ++failures;
+    }
+    allocations_left = -1;
+    const TableStats stats = table->stats();
+    EXPECT_TRUE(stats.size + stats.candidates >= kNum);
+    EXPECT_EQ(stats.counters.admitted, stats.size);
+    EXPECT_OK(apply(2 * kNum));
+    EXPECT_OK(apply(2 * kNum));
+    EXPECT_EQ(table->size(), 2 * kNum);
+    EXPECT_EQ(table->stats().candidates, 0);
+    for (const auto& [key, row] : ExportAll(*table).rows) {
+      EXPECT_TRUE(row.frequency >= 2 && row.frequency <= 4);
+    }
+  }
+  EXPECT_TRUE(failures > 5 && failures < 100);
+}
+
 TEST(ARuleChangeHappensOrNot) {
   const std::vector<int64_t> keys = testing::MixedKeys(10);
   const std::vector<float> gradients(10 * kDim);

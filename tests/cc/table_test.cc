@@ -346,7 +346,7 @@ TEST(ATableAdoptsARuleWithoutAnUpdate) {
   EXPECT_OK(table->Upsert(&key, values.data(), 1, 7, &executor));
   const BoundRule adagrad = Bind("adagrad", 0.1f, 0, {0.5f, 0, 0});
   int64_t rows_reset = -1;
-  EXPECT_OK(table->AdoptRule(adagrad, &rows_reset));
+  EXPECT_OK(table->AdoptRule(adagrad, 0, &rows_reset));
   EXPECT_EQ(rows_reset, 0);  // There were no slots before.
   EXPECT_EQ(table->rule(), "adagrad");
   EXPECT_TRUE(ExportAll(*table).rows.at(key).slots ==
@@ -355,9 +355,9 @@ TEST(ATableAdoptsARuleWithoutAnUpdate) {
   EXPECT_OK(table->Apply(adagrad, &key, gradient.data(), nullptr, 1, 0,
                          &executor, &rows_reset));
   const Contents trained = ExportAll(*table);
-  EXPECT_OK(table->AdoptRule(adagrad, &rows_reset));
+  EXPECT_OK(table->AdoptRule(adagrad, 0, &rows_reset));
   EXPECT_TRUE(ExportAll(*table) == trained);
-  EXPECT_OK(table->AdoptRule(Bind("sgd", 1, 0, {}), &rows_reset));
+  EXPECT_OK(table->AdoptRule(Bind("sgd", 1, 0, {}), 0, &rows_reset));
   EXPECT_EQ(rows_reset, 1);
 }
 

@@ -72,7 +72,10 @@ def model_fn(features, labels, mode, params):
     """A model_fn as one writes it oneself; its columns have a vocabulary if params say so."""
     is_open = params["is_open"]
     if is_open:
-        of_ids = te.feature_column.categorical_column_with_embedding("x", tf.int64)
+        option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(params["filter_freq"]))
+        of_ids = te.feature_column.categorical_column_with_embedding(
+            "x", tf.int64, ev_option=option
+        )
         of_words = te.feature_column.categorical_column_with_embedding("s")
     else:
         of_ids = fc.categorical_column_with_identity("x", 30)
@@ -96,10 +99,9 @@ def model_fn(features, labels, mode, params):
     return te.estimator.EstimatorSpec(mode, predictions, loss, train_op, metrics)
 
 
-def estimator_in(directory, is_open=True, rate=0.2, **kwargs):
-    return te.estimator.Estimator(
-        model_fn, str(directory), params={"is_open": is_open, "rate": rate}, **kwargs
-    )
+def estimator_in(directory, is_open=True, rate=0.2, filter_freq=0, **kwargs):
+    params = {"is_open": is_open, "rate": rate, "filter_freq": filter_freq}
+    return te.estimator.Estimator(model_fn, str(directory), params=params, **kwargs)
 
 
 def predict(estimator):
@@ -128,14 +130,22 @@ def test_a_model_fn_trains_as_with_a_vocabulary(tmp_path):
     assert auc > 0.75
 
 
-def test_training_goes_on_where_it_stopped(tmp_path):
-    whole = estimator_in(tmp_path / "whole")
-    whole.train(input_fn, steps=8)
+# Some ids come 28 times and more in all, and none so often in a half.
+@pytest.mark.parametrize("filter_freq", [0, 28])
+def test_training_goes_on_where_it_stopped(filter_freq, tmp_path):
+    counts = np.bincount(IDS.ravel())
+    assert filter_freq == 0 or counts.max() < filter_freq < 2 * counts.max()
+
+    def make(name):
+        return estimator_in(tmp_path / name, filter_freq=filter_freq)
+
+    make("whole").train(input_fn, steps=8)
     for _ in range(2):  # A new object each time, as in a new process.
-        estimator_in(tmp_path / "halves").train(lambda: input_fn(1), steps=4)
-    np.testing.assert_array_equal(
-        predict(estimator_in(tmp_path / "halves")), predict(estimator_in(tmp_path / "whole"))
-    )
+        make("halves").train(lambda: input_fn(1), steps=4)
+    np.testing.assert_array_equal(predict(make("halves")), predict(make("whole")))
+    if filter_freq:
+        estimator_in(tmp_path / "open").train(input_fn, steps=8)
+        assert (predict(make("whole")) != predict(estimator_in(tmp_path / "open"))).any()
 
 
 def test_train_and_evaluate(tmp_path):
@@ -236,17 +246,20 @@ def test_exported_estimators_answer_in_a_fresh_process(canned, tmp_path):
     receiver = te.estimator.export.build_parsing_serving_input_receiver_fn(spec)
     exported = estimator.export_saved_model(str(tmp_path / "exported"), receiver).decode()
     own = [{"x": x.tolist(), "s": s.tolist()} for x, s in zip(IDS[:4], WORDS[:4])]
-    request = tmp_path / "request.json"
-    request.write_text(
-        json.dumps(
-            [
-                [exported, "serving_default", "probability", own],
-                [canned["exported"], "predict", "logistic", canned["examples"]],
-            ]
+    requests = [
+        [exported, "serving_default", "probability", own],
+        [canned["exported"], "predict", "logistic", canned["examples"]],
+    ]
+    (tmp_path / "request.json").write_text(json.dumps(requests))
+    # And with TensorFlow's own ops, where nothing is imported.
+    for number, request in enumerate(requests):
+        stock = str(tmp_path / f"stock_{number}")
+        te.export.stock(request[0], stock)
+        request[0] = stock
+    (tmp_path / "stock.json").write_text(json.dumps(requests))
+    for package, file in (("tf_embedding", "request.json"), ("", "stock.json")):
+        answers = run_script("serve.py", package, str(tmp_path / file))
+        np.testing.assert_allclose(answers[0], predict(estimator)[:4], rtol=1e-5)
+        np.testing.assert_allclose(
+            answers[1], canned["own/DNNClassifier/open"]["predictions"], rtol=1e-5
         )
-    )
-    answers = run_script("serve.py", str(request))
-    np.testing.assert_allclose(answers[0], predict(estimator)[:4], rtol=1e-5)
-    np.testing.assert_allclose(
-        answers[1], canned["own/DNNClassifier/open"]["predictions"], rtol=1e-5
-    )

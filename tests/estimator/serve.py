@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads exported estimators in a process of its own; prints their answers as JSON.
 
-Usage: serve.py REQUEST, a JSON file: [[directory, signature, output, examples], ...],
+Usage: serve.py PACKAGE REQUEST. PACKAGE is one to import for its ops, or "" for none;
+REQUEST is a JSON file: [[directory, signature, output, examples], ...],
 an example being {feature: [ints, or texts]}.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -15,8 +17,6 @@ import sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import tensorflow as tf
-
-import tf_embedding  # noqa: F401  (its ops)
 
 
 def example(features):
@@ -32,7 +32,9 @@ def example(features):
     return proto.SerializeToString()
 
 
-def main(path):
+def main(package, path):
+    if package:
+        importlib.import_module(package)
     answers = []
     with open(path) as request:
         for directory, signature, output, examples in json.load(request):
@@ -40,8 +42,9 @@ def main(path):
             served = loaded.signatures[signature]
             answer = served(tf.constant([example(e) for e in examples]))[output]
             answers.append(answer.numpy().ravel().tolist())
+    assert package or "tf_embedding" not in sys.modules
     print(json.dumps(answers))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

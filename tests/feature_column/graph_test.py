@@ -213,10 +213,32 @@ def test_options_of_the_rows():
             output = fc.input_layer({"x": tf.constant([[5], [3]], tf.int64)}, [embedded])
             session.run(tf1.global_variables_initializer())
             assert session.run(output).tolist() == [[2.0, 3.0], [6.0, 7.0]]
-    with pytest.raises(ValueError, match="ev_option"):
+    with pytest.raises(TypeError, match="ev_option"):
         column("x", tf.int64, ev_option="lots")
-    with pytest.raises(NotImplementedError):
-        column("x", ev_option=te.EmbeddingVariableOption(filter_option=te.CounterFilter(3)))
+
+
+@pytest.mark.parametrize("kind", EMBEDDING_COLUMNS)
+def test_a_filter_of_the_rows(kind):
+    option = te.EmbeddingVariableOption(
+        filter_option=te.CounterFilter(3),
+        init_option=te.InitializerOption(initializer="ones", default_value_no_permission=-1.0),
+    )
+    with tf.Graph().as_default(), tf1.Session() as session:
+        embedded = EMBEDDING_COLUMNS[kind](column("x", tf.int64, ev_option=option), 2, "sum")
+        again = type(embedded.categorical_column).from_config(
+            {**embedded.categorical_column.get_config(), "key": "x"}
+        )
+        assert again.ev_option == option
+        output = fc.input_layer({"x": tf.constant([[5], [3], [5]], tf.int64)}, [embedded])
+        train = te.train.GradientDescentOptimizer(0.25).minimize(tf.reduce_sum(output))
+        session.run(tf1.global_variables_initializer())
+        forwards = []
+        for _ in range(3):
+            forwards.append(session.run(output)[:, 0].tolist())
+            session.run(train)
+        # 5 is admitted in the second step, 3 in the third.
+        assert forwards == [[-1.0] * 3, [-1.0] * 3, [0.5, -1.0, 0.5]]
+        assert session.run(output)[:, 0].tolist() == [0.0, 0.75, 0.0]
 
 
 def test_a_stock_optimizer_does_not_train_rows():

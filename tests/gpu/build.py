@@ -6,7 +6,8 @@
   tests/gpu/build.py [--host]
 
 Puts device_table_test and table_bench into build/gpu, made by nvcc for the GPU
-of this machine; with --host into build/gpu-host, with the kernels for the host.
+of this machine; with --host into build/cc-none, where the C++ tests are, with the
+kernels run by the host.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ def build(host: bool) -> list[str]:
     Raises:
       SystemExit: something is missing or does not compile; one line says what.
     """
-    folder = os.path.join(cxx.ROOT, "build", "gpu-host" if host else "gpu")
+    folder = os.path.join(cxx.ROOT, "build", "cc-none" if host else "gpu")
     command = cxx.compiler() + cxx.core_flags() + ["-Wextra", "-I."]
     if host:
-        defines = ["-DTF_EMBEDDING_BENCH_ON_HOST"]
+        of_test, of_bench = [], ["-DTF_EMBEDDING_BENCH_ON_HOST"]
         device = []
-        sources = cxx.sources("cc/core/*.cc", "cc/cuda/*.cc")
+        sources = cxx.sources("cc/core/**/*.cc", "cc/cuda/*.cc")
         options = ["-lpthread"]
     else:
         os.environ["TF_EMBEDDING_CUDA_ARCHS"] = "native"
         cuda = find_cuda.find()
         if not cuda:
             raise SystemExit("nvcc or libcudart_static.a not found; set CUDA_PATH")
-        defines = ["-DTF_EMBEDDING_TEST_ON_CUDA"]
+        of_test, of_bench = ["-DTF_EMBEDDING_TEST_ON_CUDA"], []
         device = find_cuda.jobs(cuda, "gpu", ["-Werror=all-warnings"])
-        sources = cxx.sources("cc/core/*.cc", "cc/cuda/device_table.cc")
+        sources = cxx.sources("cc/core/**/*.cc", "cc/cuda/device_table.cc")
         options = [cuda["cudart"], "-ldl", "-lrt", "-lpthread"]
 
     def job(source: str, extra: list[str]) -> cxx.Job:
@@ -49,8 +50,8 @@ def build(host: bool) -> list[str]:
     with cxx.locked(folder):
         core = [job(source, []) for source in sources]
         mains = [
-            job("tests/cc/device_table_test.cc", defines),
-            job("benchmarks/gpu/table_bench.cc", defines),
+            job("tests/cc/device_table_test.cc", of_test),
+            job("benchmarks/gpu/table_bench.cc", of_bench),
         ]
         cxx.compile_all(device + mains + core)
         programs = []

@@ -170,6 +170,9 @@ def test_mask():
         ),
         lambda: layers.EmbeddingBag(4, "sqrtn", [0.1, 0.2, 0.3, 0.4], keras.optimizers.Ftrl(0.5)),
         lambda: layers.EmbeddingTables(FEATURES, name="tables", trainable=False),
+        lambda: layers.EmbeddingBag(
+            4, ev_option=te.EmbeddingVariableOption(filter_option=te.ProbabilisticFilter(0.5))
+        ),
     ],
 )
 def test_config(layer):

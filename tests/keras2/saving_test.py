@@ -203,6 +203,34 @@ def test_backup_and_restore(own, tmp_path):
     same(state(whole), state(again))
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_filter_and_its_counts_survive(own, tmp_path):
+    counts = np.bincount(harness.data()[0].ravel())
+    least = int(np.median(counts)) + 1
+    option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(least))
+    table = harness.embedding(
+        optimizer=keras.optimizers.Adam(0.05) if own else None, ev_option=option
+    )
+    model = harness.model_of(table)
+    model.compile(optimizers.Adam(0.05), "mse")
+    model.build([None, harness.LENGTH])
+    before = harness.rows(table)
+    harness.fit(model)
+    rows, admitted = table.variable, counts >= least
+    assert 0 < admitted.sum() < harness.VOCABULARY
+    np.testing.assert_array_equal(rows.contains(harness.IDS), admitted)
+    np.testing.assert_array_equal(rows.frequency(harness.IDS), counts)
+    moved = (harness.rows(table) != before).any(axis=1)
+    np.testing.assert_array_equal(moved, admitted)
+    model.save(str(tmp_path / "m.keras"))
+    other = keras.models.load_model(str(tmp_path / "m.keras"))
+    for one in (model, other):
+        harness.fit(one)
+        frequency = one.layers[0].variable.frequency(harness.IDS)
+        np.testing.assert_array_equal(frequency, 2 * counts)
+    same(state(model), state(other))
+
+
 def test_tables_survive(tmp_path):
     shared = te.TableConfig(name="shared", dim=2)
     other = te.TableConfig(name="other", dim=3, optimizer="adagrad")

@@ -224,9 +224,17 @@ def test_summary_shows_the_table():
     assert repr(model.trainable_variables[0]).startswith("<RowsVariable path=embedding")
 
 
+# Of a filter that admits every id, and of one that does not.
+EVERY_KEY = te.EmbeddingVariableOption(filter_option=te.CounterFilter(1))
+FILTERED = te.EmbeddingVariableOption(
+    filter_option=te.CBFFilter(3, 10, 0.01, tf.uint8),
+    init_option=te.InitializerOption("ones", default_value_no_permission=0.5),
+)
+
+
 def tables_layer():
     items = te.TableConfig(4, "items", keras.initializers.RandomNormal(seed=3), optimizer="sgd")
-    users = te.TableConfig(2, "users", "ones", seed=5)
+    users = te.TableConfig(2, "users", "ones", seed=5, ev_option=EVERY_KEY)
     return te.layers.EmbeddingTables(
         [
             te.FeatureConfig("clicked", items, combiner="sqrtn", max_norm=2.0),
@@ -249,6 +257,7 @@ def tables_layer():
             trainable=False,
         ),
         lambda: te.layers.EmbeddingBag(4, "sqrtn", 0.5, keras.optimizers.SGD(0.25)),
+        lambda: te.layers.EmbeddingBag(4, ev_option=FILTERED),
         tables_layer,
     ],
 )
@@ -287,6 +296,29 @@ def test_tables_layer_saves_each_table(tmp_path):
         assert variables["clicked"] is variables["shown"]
         assert int(variables["clicked"].size()) == 4 and int(variables["user"].size()) == 2
     np.testing.assert_array_equal(model.predict(data, verbose=0), again.predict(data, verbose=0))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", te.optimizers.Adagrad(0.1)])
+def test_a_filter_and_its_counts_survive(tmp_path, optimizer):
+    ids = oracle.some_ids()
+    counts = np.bincount(ids.ravel(), minlength=oracle.VOCABULARY)
+    least = int(np.median(counts)) + 1
+    option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(least))
+    layer = te.layers.Embedding(oracle.DIM, seed=7, ev_option=option)
+    model = oracle.train(layer, optimizer, ids, epochs=1)
+    rows, admitted = layer.variable, counts >= least
+    assert 0 < admitted.sum() < oracle.VOCABULARY
+    np.testing.assert_array_equal(rows.contains(oracle.KEYS), admitted)
+    np.testing.assert_array_equal(rows.frequency(oracle.KEYS), counts)
+    moved = (oracle.rows_of(layer) != oracle.initial_rows()).any(axis=1)
+    np.testing.assert_array_equal(moved, admitted)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    for each in (model, again):
+        each.fit(ids, oracle.labels(ids), batch_size=oracle.BATCH, verbose=0, shuffle=False)
+        frequency = each.layers[1].variable.frequency(oracle.KEYS)
+        np.testing.assert_array_equal(frequency, 2 * counts)
+    assert_same(layer, again.layers[1])
 
 
 def test_clone_has_rows_of_its_own():

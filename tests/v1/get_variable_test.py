@@ -153,7 +153,7 @@ def test_partitioners() -> None:
         ("key_dtype", tf.string, "hash_strings"),
         ("value_dtype", tf.float16, "float32"),
         ("embedding_dim", 0, "4096"),
-        ("steps_to_live", 10, "evict"),
+        ("steps_to_live", 0, "steps_to_live of GlobalStepEvict"),
         ("ev_option", 3, "EmbeddingVariableOption"),
     ],
 )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,16 @@ VALID: list[Any] = [
     te.InitializerOption(),
     te.GlobalStepEvict(steps_to_live=3),
     te.L2WeightEvict(l2_weight_threshold=0.5),
+    te.TimeEvict(seconds=60),
+    te.FrequencyEvict(min_frequency=2, decay=0.5, when="save"),
+    te.CapacityEvict(max_bytes=1 << 30, order="lfu"),
+    te.EmbeddingVariableOption(
+        evict_option=[te.GlobalStepEvict(3), te.CapacityEvict(10)], collect_evicted=5
+    ),
     te.CounterFilter(filter_freq=3),
     te.CBFFilter(3, max_element_size=10, false_positive_probability=0.01),
+    te.ProbabilisticFilter(probability=0.1),
+    te.InitializerOption(default_value_dim=None, default_value_no_permission=None),
     te.StorageOption(),
     te.CheckpointOption(),
     te.EmbeddingVariableOption(),
@@ -37,6 +46,10 @@ INVALID: list[tuple[Any, dict[str, Any]]] = [
     (te.CounterFilter, {"filter_freq": -1}),
     (te.CounterFilter, {"filter_freq": True}),
     (te.CounterFilter, {"filter_freq": 2**32}),
+    (te.ProbabilisticFilter, {"probability": 0.0}),
+    (te.ProbabilisticFilter, {"probability": 1e-60}),
+    (te.ProbabilisticFilter, {"probability": 1.01}),
+    (te.InitializerOption, {"default_value_no_permission": 1e39}),
     (te.StorageOption, {"storage_type": "DRAM"}),
     (te.StorageOption, {"storage_type": te.StorageType.LEVELDB}),
     (te.StorageOption, {"storage_size": [0]}),
@@ -61,6 +74,8 @@ INVALID += [
         ("max_element_size", 0),
         ("false_positive_probability", 0.0),
         ("false_positive_probability", 1.0),
+        ("false_positive_probability", 1 - 1e-12),
+        ("false_positive_probability", 1e-16),
         ("false_positive_probability", -1.0),
         ("counter_type", tf.int32),
     ]
@@ -83,6 +98,25 @@ def test_every_field_is_checked(cls: Any, fields: dict[str, Any]) -> None:
     assert cls.__name__ in str(error.value)
 
 
+@pytest.mark.parametrize("option", VALID, ids=lambda option: type(option).__name__)
+def test_options_have_a_plain_form(option: Any) -> None:
+    config = te.options.to_config(option)
+    assert te.options.from_config(json.loads(json.dumps(config))) == option
+
+
+def test_nested_options_have_a_plain_form() -> None:
+    option = te.EmbeddingVariableOption(
+        filter_option=te.CBFFilter(np.int64(3), 10, 0.01, tf.uint8),
+        storage_option=te.StorageOption(te.StorageType.DRAM, storage_size=[1, 2]),
+        init_option=te.InitializerOption("ones"),
+    )
+    config = te.options.to_config(option)
+    assert te.options.from_config(json.loads(json.dumps(config))) == option
+    assert te.options.to_config(None) is None and te.options.from_config(None) is None
+    with pytest.raises(ValueError, match="no plain form"):
+        te.options.to_config(te.InitializerOption(v1.ones_initializer()))
+
+
 def test_a_counter_must_hold_the_frequency() -> None:
     te.CBFFilter(255, 10, 0.01, counter_type=tf.uint8)
     with pytest.raises(ValueError, match="filter_freq"):
@@ -96,10 +130,6 @@ def test_lists_of_sizes_are_kept_as_tuples() -> None:
 @pytest.mark.parametrize(
     ("field", "option"),
     [
-        ("filter_option", te.CounterFilter(filter_freq=3)),
-        ("filter_option", te.CBFFilter(**CBF)),
-        ("evict_option", te.GlobalStepEvict(steps_to_live=3)),
-        ("evict_option", te.L2WeightEvict(l2_weight_threshold=0.5)),
         ("storage_option", te.StorageOption(te.StorageType.HBM)),
         ("storage_option", te.StorageOption(te.StorageType.DRAM_SSDHASH, storage_path="rows")),
         ("ckpt", te.CheckpointOption(ckpt_to_load_from="model")),

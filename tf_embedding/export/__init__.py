@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export for servers: a SavedModel of TensorFlow's own ops."""
 
-from tf_embedding.export.stock import stock as stock
+from tf_embedding.export.saved_model import stock as stock
 
 __all__ = ["stock"]

@@ -331,35 +331,31 @@ class Replay:
         pooled = [
             pooling.pool(r, s, w, combiner.decode(), norm) for r, s, w, combiner, norm in features
         ]
-        kept = [
-            r if keep else r[:0] for r, keep in zip(rows, op.get_attr("keep_rows"))
-        ]
+        kept = [r if keep else r[:0] for r, keep in zip(rows, op.get_attr("keep_rows"))]
         return [*pooled, *kept]
 
     def _pool(self, op: tf.Operation, inputs: Sequence[Any]) -> list[tf.Tensor]:
-        combiner = op.get_attr("combiner").decode()
-        return [pooling.pool(*inputs, combiner, op.get_attr("max_norm"))]
+        rows, splits, weights = inputs
+        combiner, max_norm = op.get_attr("combiner").decode(), op.get_attr("max_norm")
+        return [pooling.pool(rows, splits, weights, combiner, max_norm)]
 
     def _row_splits(self, op: tf.Operation, inputs: Sequence[Any]) -> list[tf.Tensor]:
         return [pooling.row_splits(*inputs)]
 
     def _size(self, op: tf.Operation, inputs: Sequence[Any]) -> list[tf.Tensor]:
-        handle = inputs[0]
-        shape = handle._handle_data.shape_and_type[0].shape if _is_eager(handle) else None
-        if shape is None:
-            return [self._table(op, [handle], 1)]
-        return [tf.constant(self._table(op, [handle], shape.dim[1].size).size, tf.int64)]
+        if not _is_eager(inputs[0]):
+            raise NotImplementedError(f"op {op.name!r} counts a table that is chosen while it runs")
+        with tf.init_scope():
+            size = int(ops.tf_embedding_size(handle=inputs[0]))
+        return [tf.constant(size, tf.int64)]
 
     def _variable_handle(self, op: tf.Operation, inputs: Sequence[Any]) -> list[Optional[Any]]:
         """The table that a v1 graph names, in the runtime that ran its restore."""
         name = op.get_attr("shared_name") or op.name
         if name not in self._named_handles:
-            attrs = {
-                key: op.get_attr(key)
-                for key in ("container", "dim", "initializer", "init_a", "init_b", "seed", "matrix")
-            }
+            attrs = {attr.name: op.get_attr(attr.name) for attr in op.op_def.attr}
+            attrs.update(shared_name=name, shape=[None, attrs["dim"]])
+            del attrs["dtype"]
             with tf.init_scope():
-                self._named_handles[name] = ops.tf_embedding_variable_handle(
-                    shared_name=name, shape=[None, attrs["dim"]], **attrs
-                )
+                self._named_handles[name] = ops.tf_embedding_variable_handle(**attrs)
         return [self._named_handles[name]]

@@ -148,17 +148,13 @@ class EmbeddingCategoricalColumn(
         """The arguments, as plain values.
 
         Raises:
-          ValueError: there is an ev_option, which has no plain form.
+          ValueError: ev_option holds an initializer that is no name.
         """
-        if self.ev_option is not None:
-            raise ValueError(
-                f"column {self.key!r} has ev_option={self.ev_option!r}, which cannot be "
-                "serialized. Make the column anew where it is needed"
-            )
         return {
             "key": self.key,
             "dtype": self.dtype.name,
             "partition_num": self.partition_num,
+            "ev_option": options.to_config(self.ev_option),
         }
 
     @classmethod
@@ -167,7 +163,9 @@ class EmbeddingCategoricalColumn(
     ) -> EmbeddingCategoricalColumn:
         """The inverse of `get_config`."""
         del custom_objects, columns_by_name
-        return categorical_column_with_embedding(**config)
+        return categorical_column_with_embedding(
+            **{**config, "ev_option": options.from_config(config.get("ev_option"))}
+        )
 
 
 @serialization.register_feature_column
@@ -231,12 +229,7 @@ def categorical_column_with_embedding(
             raise ValueError(f"partition_num is {partition_num!r}; it must be an int, or None")
         if partition_num < 1:
             raise ValueError(f"partition_num is {partition_num}; it must be 1 or more")
-    if ev_option is not None:
-        if not isinstance(ev_option, options.EmbeddingVariableOption):
-            raise ValueError(
-                f"ev_option is {ev_option!r}; it must be a te.EmbeddingVariableOption, or None"
-            )
-        options.refuse_what_is_missing(ev_option, key)
+    options.refuse_what_is_missing(options.check(ev_option), key)
     return EmbeddingCategoricalColumn(key, dtype, partition_num, ev_option)
 
 

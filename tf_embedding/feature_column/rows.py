@@ -180,18 +180,14 @@ def make(
     Returns:
       The embedding variable.
     """
-    init_option = None if column.ev_option is None else column.ev_option.init_option
     options: dict[str, Any] = {
         "dim": dim,
         "initializer": initializer,
         "name": name,
         "trainable": trainable,
         "num_parts": column.partition_num or 1,
+        "ev_option": column.ev_option,
     }
-    if init_option is not None:
-        options["default_value_dim"] = init_option.default_value_dim
-        if init_option.initializer is not None:
-            options["initializer"] = init_option.initializer
     if hasattr(state_manager, "make_rows"):
         return state_manager.make_rows(options)
     with tf.init_scope():

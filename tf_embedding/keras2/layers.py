@@ -35,7 +35,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from tf_embedding import _keras_store, nn
+from tf_embedding import _keras_store, nn, options
 from tf_embedding import config as config_lib
 from tf_embedding import inputs as inputs_lib
 from tf_embedding.keras2 import _keras, _trainer, optimizers
@@ -112,6 +112,7 @@ class _RowLayer(keras.layers.Layer):  # type: ignore[misc]
                 seed=spec.seed,
                 name=spec.name or self.name,
                 trainable=spec.optimizer is None,
+                ev_option=spec.ev_option,
             )
             trainer = None
             if spec.optimizer is not None:
@@ -199,6 +200,7 @@ class _OneTableLayer(_RowLayer):
         initializer: Any = "uniform",
         optimizer: Any = None,
         seed: Optional[int] = None,
+        ev_option: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -213,6 +215,7 @@ class _OneTableLayer(_RowLayer):
                     initializer=self.initializer,
                     optimizer=optimizer,
                     seed=seed,
+                    ev_option=options.from_config(ev_option),
                 )
             ]
         )
@@ -231,6 +234,7 @@ class _OneTableLayer(_RowLayer):
             "initializer": _initializer_config(self.initializer),
             "optimizer": _optimizer_config(self._tables[0].optimizer),
             "seed": self.seed,
+            "ev_option": options.to_config(self._tables[0].ev_option),
         }
 
 
@@ -257,6 +261,7 @@ class Embedding(_OneTableLayer):
         optimizer: Any = None,
         mask_zero: bool = False,
         seed: Optional[int] = None,
+        ev_option: Any = None,
         **kwargs: Any,
     ) -> None:
         """Makes the layer; its rows come with the first call.
@@ -270,12 +275,16 @@ class Embedding(_OneTableLayer):
           mask_zero: Whether id 0 (of strings, the empty one) is padding, which
             the layer's mask shows to later layers. It has a row all the same.
           seed: Seed of initial rows; None draws one.
+          ev_option: More options of the rows, a `te.EmbeddingVariableOption`:
+            which ids earn one, which rows go.
           **kwargs: name, dtype, trainable as in any layer.
 
         Raises:
           ValueError: An `optimizer` that rows cannot have.
         """
-        super().__init__(dim, initializer, optimizer, seed, **kwargs)
+        super().__init__(
+            dim, initializer, optimizer, seed, ev_option, **kwargs
+        )
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
 
@@ -335,6 +344,7 @@ class EmbeddingBag(_OneTableLayer):
         initializer: Any = "uniform",
         optimizer: Any = None,
         seed: Optional[int] = None,
+        ev_option: Any = None,
         **kwargs: Any,
     ) -> None:
         """Makes the layer; its rows come with the first call.
@@ -346,12 +356,16 @@ class EmbeddingBag(_OneTableLayer):
           initializer: As in `te.EmbeddingVariable`.
           optimizer: As in `Embedding`.
           seed: Seed of initial rows; None draws one.
+          ev_option: More options of the rows, a `te.EmbeddingVariableOption`:
+            which ids earn one, which rows go.
           **kwargs: name, dtype, trainable as in any layer.
 
         Raises:
           ValueError: A `combiner` or `optimizer` that there is not.
         """
-        super().__init__(dim, initializer, optimizer, seed, **kwargs)
+        super().__init__(
+            dim, initializer, optimizer, seed, ev_option, **kwargs
+        )
         if combiner not in _COMBINERS:
             raise ValueError(
                 f"combiner={combiner!r} must be one of {_COMBINERS}."
@@ -511,6 +525,7 @@ class EmbeddingTables(_RowLayer):
                     "initializer": _initializer_config(table.initializer),
                     "seed": table.seed,
                     "optimizer": _optimizer_config(table.optimizer),
+                    "ev_option": options.to_config(table.ev_option),
                 }
                 for table in self._tables
             ],
@@ -531,7 +546,11 @@ class EmbeddingTables(_RowLayer):
         config = dict(config)
         tables = [
             config_lib.TableConfig(
-                **{**table, "initializer": _initializer_of(table["initializer"])}
+                **{
+                    **table,
+                    "initializer": _initializer_of(table["initializer"]),
+                    "ev_option": options.from_config(table.get("ev_option")),
+                }
             )
             for table in config.pop("tables")
         ]

@@ -35,7 +35,7 @@ from typing import Any, Optional
 import keras
 import tensorflow as tf
 
-from tf_embedding import _keras_store, nn
+from tf_embedding import _keras_store, nn, options
 from tf_embedding import inputs as inputs_lib
 from tf_embedding.config import (
     FeatureConfig,
@@ -67,11 +67,15 @@ def _serialized(value: Any) -> Any:
     """An argument as get_config gives it: names stay, objects become dicts."""
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if isinstance(value, options.EmbeddingVariableOption):
+        return options.to_config(value)
     return keras.saving.serialize_keras_object(value)
 
 
 def _deserialized(value: Any) -> Any:
     """The inverse of `_serialized`."""
+    if isinstance(value, Mapping) and "option" in value:
+        return options.from_config(value)
     if isinstance(value, Mapping):
         return keras.saving.deserialize_keras_object(dict(value))
     return value
@@ -132,6 +136,7 @@ class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
                     initializer=table.initializer,
                     seed=table.seed,
                     name=table.name,
+                    ev_option=table.ev_option,
                 ),
                 own_optimizer=table.optimizer,
                 name="embeddings" if len(self._tables) == 1 else f"embeddings_{i}",
@@ -203,6 +208,7 @@ class _OneTableLayer(_TablesLayer):
         initializer: Any = "uniform",
         optimizer: Any = None,
         seed: Optional[int] = None,
+        ev_option: Optional[options.EmbeddingVariableOption] = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -212,6 +218,7 @@ class _OneTableLayer(_TablesLayer):
             initializer=_deserialized(initializer),
             optimizer=_deserialized(optimizer),
             seed=seed,
+            ev_option=_deserialized(ev_option),
         )
         self._set_tables([table])
 
@@ -234,6 +241,7 @@ class _OneTableLayer(_TablesLayer):
             "initializer": _serialized(table.initializer),
             "optimizer": _serialized(table.optimizer),
             "seed": table.seed,
+            "ev_option": _serialized(table.ev_option),
         }
 
 
@@ -248,6 +256,8 @@ class Embedding(_OneTableLayer):
       mask_zero: whether id 0 (for strings: "") is padding, which the mask of the
         output leaves out. The id has its row all the same. Defaults to False.
       seed: of the initial rows; None draws one. Defaults to None.
+      ev_option: more options of the rows, see `te.EmbeddingVariableOption`: which ids
+        earn one, which rows go. Defaults to None.
       **kwargs: `name`, `dtype`, `trainable` as of any Keras layer.
 
     Input: ids, dense of any shape, or ragged.
@@ -269,9 +279,10 @@ class Embedding(_OneTableLayer):
         optimizer: Any = None,
         mask_zero: bool = False,
         seed: Optional[int] = None,
+        ev_option: Optional[options.EmbeddingVariableOption] = None,
         **kwargs: Any,
     ):
-        super().__init__(dim, initializer, optimizer, seed, **kwargs)
+        super().__init__(dim, initializer, optimizer, seed, ev_option, **kwargs)
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
 
@@ -323,6 +334,8 @@ class EmbeddingBag(_OneTableLayer):
       initializer: of new rows, see `te.EmbeddingVariable`. Defaults to "uniform".
       optimizer: for these rows; None for the compiled one. Defaults to None.
       seed: of the initial rows; None draws one. Defaults to None.
+      ev_option: more options of the rows, see `te.EmbeddingVariableOption`: which ids
+        earn one, which rows go. Defaults to None.
       **kwargs: `name`, `dtype`, `trainable` as of any Keras layer.
 
     Input: ids, dense [batch, n] or [batch] (bags of one), sparse [batch, n] or ragged
@@ -345,10 +358,11 @@ class EmbeddingBag(_OneTableLayer):
         initializer: Any = "uniform",
         optimizer: Any = None,
         seed: Optional[int] = None,
+        ev_option: Optional[options.EmbeddingVariableOption] = None,
         **kwargs: Any,
     ):
         check_combiner(combiner)
-        super().__init__(dim, initializer, optimizer, seed, **kwargs)
+        super().__init__(dim, initializer, optimizer, seed, ev_option, **kwargs)
         self.combiner = combiner
 
     def call(self, ids: Any, weights: Any = None) -> Any:

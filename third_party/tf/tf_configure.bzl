@@ -39,6 +39,16 @@ cc_library(
     srcs = ["libtensorflow_framework.so.2"],
 )
 
+# For programs: the C API, and the kernels.
+cc_library(
+    name = "cc",
+    srcs = ["libtensorflow_cc.so.2"],
+    deps = [
+        ":framework",
+        ":headers",
+    ],
+)
+
 # Without this toolchain a py_test runs the system's Python.
 py_runtime(
     name = "py3",
@@ -81,8 +91,8 @@ def _impl(ctx):
     tf = json.decode(probe.stdout)
 
     ctx.symlink(tf["include"], "include")
-    framework = "libtensorflow_framework.so.2"
-    ctx.symlink(tf["lib"] + "/" + framework, framework)
+    for library in ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"]:
+        ctx.symlink(tf["lib"] + "/" + library, library)
     ctx.file("BUILD", _BUILD.format(
         globs = ["include/%s/**" % d for d in _HEADERS] + ["include/xla/*"],
         python = tf["python"],

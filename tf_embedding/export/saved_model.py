@@ -13,6 +13,7 @@ from tensorflow.python.trackable import resource as tf_resource
 
 from tf_embedding.export import graph, rows
 from tf_embedding.export.rows import ROW_DTYPES, StockTable
+from tf_embedding.table import PartTable
 
 _SERVING = "serving_default"
 
@@ -60,7 +61,7 @@ def stock(
         * "float32": outputs differ from the model's by rounding of other kernels.
         * "float16": a value v by at most `max(|v| / 2048, 2**-25)`.
         * "int8", with a scale for each row: by at most 1/253 of the largest absolute
-          value of the row.
+          value of the row; where that is below 2e-36, the row becomes zeros.
 
         Random vectors of keys without a row are computed, not stored.
 
@@ -182,7 +183,10 @@ class _Export:
     def rebuild(self, endpoint: _Endpoint) -> tuple[Any, Any]:
         """The function of an endpoint in TensorFlow's own ops, and its concrete form."""
         concrete = _concrete(endpoint)
-        arguments, keywords = concrete.structured_input_signature
+        whole = concrete.structured_input_signature
+        # Arguments that are no tensors have their defaults, and are not asked for.
+        arguments = [a for a in whole[0] if _has_inputs(a)]
+        keywords = {k: a for k, a in whole[1].items() if _has_inputs(a)}
         specs = tf.nest.flatten((arguments, keywords), expand_composites=True)
         source = func_graph.FuncGraph("source")
         with source.as_default():
@@ -190,7 +194,8 @@ class _Export:
             args, kwargs = tf.nest.pack_sequence_as(
                 (arguments, keywords), inputs, expand_composites=True
             )
-            outputs = concrete(*args, **kwargs)
+            given = iter(args)
+            outputs = concrete(*(next(given) if _has_inputs(a) else a for a in whole[0]), **kwargs)
         source.outputs = tf.nest.flatten(outputs, expand_composites=True)
         source.control_outputs = [
             op for op in source.get_operations() if op.type == "StatefulPartitionedCall"
@@ -217,10 +222,16 @@ class _Export:
             self._handles.extend(handles)
             with tf.init_scope():
                 content = rows.read(handles, dim)
-                table = StockTable(content, f"table_{len(self._tables)}", self._rows)
+                table = StockTable(content, self._name(handles[0]), self._rows)
             self._tables[key] = table
             self.module.tables.append(table)
         return self._tables[key]
+
+    def _name(self, handle: tf.Tensor) -> str:
+        owner = self._owners.get(id(handle))
+        if isinstance(owner, PartTable):
+            return owner.shared_name.split("/part_")[0]
+        return f"table_{len(self._tables)}"
 
     def _keep(self, concrete: Any) -> None:
         """Puts what a rebuilt function captures, but its tables, into the module."""
@@ -236,6 +247,10 @@ class _Export:
                 )
             if not any(owner is kept for kept in self.module.kept):
                 self.module.kept.append(owner)
+
+
+def _has_inputs(argument: Any) -> bool:
+    return any(isinstance(leaf, tf.TypeSpec) for leaf in tf.nest.flatten(argument))
 
 
 def _placeholders(specs: Sequence[Any]) -> list[tf.Tensor]:

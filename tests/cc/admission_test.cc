@@ -1,0 +1,866 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Filters: which keys earn a row, against plain maps; their memory; what a save
+// and a restore do with their counts.
+
+#include "cc/core/admission.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cc/core/checkpoint_format.h"
+#include "cc/core/checkpoint_writer.h"
+#include "cc/core/crc32c.h"
+#include "cc/core/table.h"
+#include "tests/cc/executors.h"
+#include "tests/cc/random.h"
+#include "tests/cc/table_util.h"
+#include "tests/cc/testing.h"
+
+namespace tf_embedding {
+namespace {
+
+using testing::Contents;
+using testing::ExportAll;
+
+constexpr int kDim = 3;
+constexpr float kInitial = 0.25f;
+
+AdmissionSpec Counter(int64_t filter_freq) {
+  AdmissionSpec spec;
+  spec.kind = AdmissionKind::kCounter;
+  spec.filter_freq = filter_freq;
+  return spec;
+}
+
+AdmissionSpec Bloom(int64_t filter_freq, int64_t max_elements,
+                    double probability, int counter_bits) {
+  AdmissionSpec spec;
+  spec.kind = AdmissionKind::kBloom;
+  spec.filter_freq = filter_freq;
+  spec.max_elements = max_elements;
+  spec.probability = probability;
+  spec.counter_bits = counter_bits;
+  return spec;
+}
+
+AdmissionSpec Probabilistic(double probability, uint64_t seed) {
+  AdmissionSpec spec;
+  spec.kind = AdmissionKind::kProbabilistic;
+  spec.probability = probability;
+  spec.seed = seed;
+  return spec;
+}
+
+Status Make(const AdmissionSpec& admission, int log2_shards,
+            std::unique_ptr<EmbeddingTable>* table, int dim = kDim) {
+  TableOptions options;
+  options.dim = dim;
+  options.log2_shards = log2_shards;
+  options.initializer.a = kInitial;
+  options.admission = admission;
+  return EmbeddingTable::Create(options, table);
+}
+
+std::unique_ptr<EmbeddingTable> Filtered(const AdmissionSpec& admission,
+                                         int log2_shards = 3, int dim = kDim) {
+  std::unique_ptr<EmbeddingTable> table;
+  EXPECT_OK(Make(admission, log2_shards, &table, dim));
+  return table;
+}
+
+// Every gradient is 1 in each column, under plain gradient descent at rate 1/8:
+// sums are exact.
+void Train(EmbeddingTable* table, const std::vector<int64_t>& keys,
+           const int64_t* counts, int64_t step, Executor* executor) {
+  const std::vector<float> gradients(keys.size() * table->dim(), 1.0f);
+  int64_t rows_reset;
+  EXPECT_OK(table->Apply(
+      testing::Bind("sgd", 0.125f, step, {}), keys.data(), gradients.data(),
+      counts, static_cast<int64_t>(keys.size()), step, executor, &rows_reset));
+}
+
+void Train(EmbeddingTable* table, const std::vector<int64_t>& keys,
+           int64_t step = 0) {
+  SerialExecutor executor;
+  Train(table, keys, nullptr, step, &executor);
+}
+
+// What Find says of keys: frequency, of rows and of candidates.
+std::vector<int64_t> Frequencies(const EmbeddingTable& table,
+                                 const std::vector<int64_t>& keys) {
+  testing::Columns columns;
+  SerialExecutor executor;
+  EXPECT_OK(table.Find(keys.data(), static_cast<int64_t>(keys.size()),
+                       columns.Allocate(table.dim()), &executor));
+  return columns.frequency;
+}
+
+std::vector<std::string> Save(const EmbeddingTable& table, int64_t part = 0,
+                              int64_t num_parts = 1) {
+  CheckpointWriter writer(&table, part, num_parts);
+  std::vector<std::string> elements(writer.num_elements());
+  for (int64_t i = 0; i < writer.num_elements(); ++i) {
+    EXPECT_OK(writer.Encode(i, &elements[i]));
+  }
+  return elements;
+}
+
+RestoreReport Load(CheckpointParts parts, const RestoreOptions& options,
+                   EmbeddingTable* table) {
+  testing::ThreadExecutor executor(2);
+  RestoreReport report;
+  EXPECT_OK(table->Restore(std::move(parts), options, &executor, &report));
+  return report;
+}
+
+// A few keys often, many rarely.
+std::vector<int64_t> Stream(const std::vector<int64_t>& universe, int64_t n,
+                            testing::Rng* rng) {
+  std::vector<int64_t> keys(n);
+  for (int64_t& key : keys) {
+    const int64_t below = int64_t{1} << rng->Below(12);
+    key = universe[rng->Below(
+        std::min<int64_t>(below, static_cast<int64_t>(universe.size())))];
+  }
+  return keys;
+}
+
+// The exact filter as a map.
+struct Oracle {
+  int64_t filter_freq;
+  std::map<int64_t, int64_t> candidates;
+  std::map<int64_t, testing::Row> rows;
+  int64_t admitted = 0;
+  int64_t refused = 0;
+
+  void Train(const std::vector<int64_t>& keys,
+             const std::vector<int64_t>& counts, int64_t step) {
+    std::map<int64_t, int64_t> occurrences, gradients;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      occurrences[keys[i]] += counts[i];
+      ++gradients[keys[i]];
+    }
+    for (const auto& [key, count] : occurrences) {
+      auto row = rows.find(key);
+      if (row == rows.end()) {
+        const int64_t total = candidates[key] += count;
+        if (total < filter_freq) {
+          refused += count;
+          continue;
+        }
+        candidates.erase(key);
+        ++admitted;
+        row = rows.emplace(key, testing::Row()).first;
+        row->second.values.assign(kDim, kInitial);
+        row->second.frequency = total - count;
+      }
+      for (float& value : row->second.values) {
+        value -= 0.125f * static_cast<float>(gradients[key]);
+      }
+      row->second.frequency += count;
+      row->second.version = step;
+    }
+  }
+};
+
+TEST(CounterAgainstAMap) {
+  const std::vector<int64_t> universe = testing::MixedKeys(3000);
+  for (int64_t filter_freq : {2, 3, 20}) {
+    for (int log2_shards : {0, 3, 7}) {
+      testing::Trace trace("filter_freq ", filter_freq, ", log2_shards ",
+                           log2_shards);
+      testing::Rng rng(filter_freq);
+      testing::ThreadExecutor executor(1 + log2_shards);
+      const auto table = Filtered(Counter(filter_freq), log2_shards);
+      Oracle oracle{filter_freq, {}, {}};
+      for (int64_t step = 0; step < 30; ++step) {
+        const std::vector<int64_t> keys = Stream(universe, 300, &rng);
+        std::vector<int64_t> counts(keys.size());
+        for (int64_t& count : counts) count = 1 + rng.Below(2);
+        Train(table.get(), keys, counts.data(), step, &executor);
+        oracle.Train(keys, counts, step);
+        if (step % 10 == 7) {
+          const std::vector<int64_t> removed(universe.begin() + step,
+                                             universe.begin() + 3 * step);
+          int64_t num_removed;
+          EXPECT_OK(table->Remove(removed.data(),
+                                  static_cast<int64_t>(removed.size()),
+                                  &num_removed, &executor));
+          int64_t want = 0;
+          for (int64_t key : removed) {
+            want += static_cast<int64_t>(oracle.rows.erase(key));
+            oracle.candidates.erase(key);
+          }
+          EXPECT_EQ(num_removed, want);
+        }
+      }
+      EXPECT_TRUE(ExportAll(*table).rows == oracle.rows);
+      const std::vector<int64_t> frequencies = Frequencies(*table, universe);
+      for (size_t i = 0; i < universe.size(); ++i) {
+        const auto row = oracle.rows.find(universe[i]);
+        const auto candidate = oracle.candidates.find(universe[i]);
+        int64_t want = 0;
+        if (row != oracle.rows.end()) want = row->second.frequency;
+        if (candidate != oracle.candidates.end()) want = candidate->second;
+        EXPECT_EQ(frequencies[i], want);
+      }
+      const TableStats stats = table->stats();
+      EXPECT_EQ(stats.candidates,
+                static_cast<int64_t>(oracle.candidates.size()));
+      EXPECT_EQ(stats.counters.admitted, oracle.admitted);
+      EXPECT_EQ(stats.counters.refused, oracle.refused);
+      EXPECT_TRUE(stats.counters.admitted > 20 && stats.counters.refused > 100);
+    }
+  }
+}
+
+TEST(SameBitsWhateverThreadsAndShards) {
+  const std::vector<int64_t> universe = testing::MixedKeys(4000);
+  for (const AdmissionSpec& spec :
+       {Counter(4), Bloom(4, 500, 0.1, 8), Probabilistic(0.2, 9)}) {
+    testing::Trace trace("filter ", AdmissionKindName(spec.kind));
+    Contents want;
+    std::vector<int64_t> want_frequencies;
+    for (int log2_shards : {7, 0, 10}) {
+      for (int threads : {1, 4}) {
+        testing::Rng rng(1);
+        testing::ThreadExecutor executor(threads);
+        const auto table = Filtered(spec, log2_shards);
+        for (int64_t step = 0; step < 20; ++step) {
+          Train(table.get(), Stream(universe, 500, &rng), nullptr, step,
+                &executor);
+        }
+        const Contents got = ExportAll(*table);
+        const std::vector<int64_t> frequencies = Frequencies(*table, universe);
+        if (want.rows.empty()) {
+          want = got;
+          want_frequencies = frequencies;
+          EXPECT_TRUE(want.rows.size() > 100 && want.rows.size() < 3000);
+        }
+        EXPECT_TRUE(got == want);
+        EXPECT_TRUE(frequencies == want_frequencies);
+      }
+    }
+  }
+}
+
+TEST(CountsStayAtTheirMaximum) {
+  constexpr int64_t kHalf = int64_t{1} << 31;
+  SerialExecutor executor;
+  const auto train = [&](EmbeddingTable* table, int64_t count) {
+    Train(table, {7}, &count, 0, &executor);
+  };
+  // The largest filter_freq: the count stops one below it, and the next
+  // occurrence admits.
+  const auto table = Filtered(Counter(2 * kHalf - 1));
+  train(table.get(), kHalf);
+  train(table.get(), kHalf - 2);
+  EXPECT_EQ(Frequencies(*table, {7})[0], 2 * kHalf - 2);
+  EXPECT_EQ(table->size(), 0);
+  train(table.get(), 1);
+  EXPECT_EQ(Frequencies(*table, {7})[0], 2 * kHalf - 1);
+  EXPECT_EQ(table->size(), 1);
+  EXPECT_EQ(table->stats().candidates, 0);
+  train(table.get(), kHalf);
+  EXPECT_EQ(Frequencies(*table, {7})[0], 2 * kHalf - 1);
+
+  for (int bits : {8, 16, 32, 64}) {
+    const int64_t most = bits > 32 ? 2 * kHalf - 1 : (int64_t{1} << bits) - 1;
+    const auto bloom = Filtered(Bloom(most, 10, 0.01, bits));
+    train(bloom.get(), most / 2);
+    train(bloom.get(), most - 1 - most / 2);
+    EXPECT_EQ(bloom->size(), 0);
+    EXPECT_EQ(Frequencies(*bloom, {7})[0], most - 1);
+    train(bloom.get(), 1);
+    EXPECT_EQ(bloom->size(), 1);
+    // Counts go on in the row, and what the filter has left does not wrap.
+    train(bloom.get(), 100);
+    int64_t removed;
+    const int64_t key = 7;
+    EXPECT_OK(bloom->Remove(&key, 1, &removed, &executor));
+    EXPECT_EQ(Frequencies(*bloom, {7})[0], most);
+    train(bloom.get(), kHalf);
+    EXPECT_EQ(bloom->size(), 1);
+    EXPECT_OK(bloom->Remove(&key, 1, &removed, &executor));
+    EXPECT_EQ(Frequencies(*bloom, {7})[0], bits > 32 ? most + kHalf : most);
+  }
+}
+
+TEST(CandidatesTakeSixteenBytes) {
+  const auto table = Filtered(Counter(2), 7, 1);
+  constexpr int64_t kKeys = 1 << 19;
+  std::vector<int64_t> keys(kKeys);
+  const int64_t fixed = table->stats().candidate_bytes;
+  for (int64_t i = 0; i < kKeys; ++i) keys[i] = i * 3 - 1000;
+  Train(table.get(), keys);
+  TableStats stats = table->stats();
+  EXPECT_EQ(stats.candidates, kKeys);
+  EXPECT_EQ(stats.size, 0);
+  EXPECT_EQ(stats.row_bytes + stats.index_bytes, 0);
+  EXPECT_TRUE(stats.candidate_bytes - fixed <= 16 * kKeys);
+  // The memory of those that leave goes back.
+  Train(table.get(), keys);
+  stats = table->stats();
+  EXPECT_EQ(stats.candidates, 0);
+  EXPECT_EQ(stats.size, kKeys);
+  EXPECT_EQ(stats.candidate_bytes, fixed);
+}
+
+TEST(BloomFilterIsAsLargeAsItsFormulaAndAsGoodAsItsBound) {
+  struct Case {
+    int64_t keys;
+    double probability;
+    int bits;
+  };
+  for (const Case& c :
+       {Case{1000, 0.01, 64}, Case{20000, 0.001, 8}, Case{200000, 0.01, 16},
+        Case{200000, 0.1, 32}, Case{50, 0.01, 8}}) {
+    testing::Trace trace("keys ", c.keys, ", probability ", c.probability);
+    const auto table = Filtered(Bloom(2, c.keys, c.probability, c.bits), 7, 1);
+    const double each =
+        std::fabs(std::log(c.probability)) / (std::log(2.0) * std::log(2.0));
+    const double of_segment = static_cast<double>(c.keys) / 1024;
+    const auto counters = static_cast<int64_t>(
+        1024 * std::ceil(each * (of_segment + std::sqrt(of_segment) + 2)));
+    const int64_t bytes = counters * c.bits / 8;
+    const auto none = Filtered(Counter(2), 7, 1);
+    EXPECT_EQ(table->stats().candidate_bytes,
+              bytes + none->stats().candidate_bytes);
+    testing::Rng rng(5);
+    std::vector<int64_t> keys(c.keys);
+    for (int64_t& key : keys) key = static_cast<int64_t>(rng.Next());
+    Train(table.get(), keys);
+    // Nothing it counted reads less than it was.
+    for (int64_t count : Frequencies(*table, keys)) EXPECT_TRUE(count >= 1);
+    std::vector<int64_t> others(100000);
+    for (int64_t& key : others) key = static_cast<int64_t>(rng.Next());
+    const std::vector<int64_t> counted = Frequencies(*table, others);
+    const auto falsely = static_cast<double>(
+        counted.size() - std::count(counted.begin(), counted.end(), 0));
+    const double expected = c.probability * static_cast<double>(others.size());
+    EXPECT_TRUE(falsely <= expected + 4 * std::sqrt(expected));
+    // Not by a filter that is larger than it must be.
+    if (c.keys >= 200000) EXPECT_TRUE(falsely > expected / 4);
+  }
+}
+
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t pages = 0;
+  int64_t resident = 0;
+  statm >> pages >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(BloomMemoryIsTakenAsItIsTouched) {
+  const int64_t before = ResidentBytes();
+  EXPECT_TRUE(before > 0);
+  const auto table = Filtered(Bloom(2, 100000000, 0.01, 64), 3, 1);
+  EXPECT_TRUE(table->stats().candidate_bytes > int64_t{7} << 30);
+  Train(table.get(), testing::MixedKeys(1000));
+  EXPECT_TRUE(ResidentBytes() - before < int64_t{200} << 20);
+  // Reading and counting take none.
+  const std::vector<int64_t> keys = testing::MixedKeys(1000);
+  for (int64_t count : Frequencies(*table, keys)) EXPECT_EQ(count, 1);
+  table->Clear();
+  for (int64_t count : Frequencies(*table, keys)) EXPECT_EQ(count, 0);
+}
+
+TEST(BloomNeverAdmitsLate) {
+  const std::vector<int64_t> universe = testing::MixedKeys(3000);
+  testing::Rng rng(3);
+  // Too small for its keys, so that many come early.
+  const auto table = Filtered(Bloom(5, 300, 0.2, 16));
+  Oracle oracle{5, {}, {}};
+  for (int64_t step = 0; step < 40; ++step) {
+    const std::vector<int64_t> keys = Stream(universe, 400, &rng);
+    Train(table.get(), keys, step);
+    oracle.Train(keys, std::vector<int64_t>(keys.size(), 1), step);
+  }
+  const Contents got = ExportAll(*table);
+  for (const auto& [key, row] : oracle.rows) {
+    const auto found = got.rows.find(key);
+    EXPECT_TRUE(found != got.rows.end());
+    if (found == got.rows.end()) continue;
+    EXPECT_TRUE(found->second.frequency >= row.frequency);
+  }
+  EXPECT_TRUE(got.rows.size() > oracle.rows.size());
+}
+
+TEST(ProbabilisticDraws) {
+  constexpr int64_t kKeys = 20000;
+  std::vector<int64_t> keys(kKeys);
+  for (int64_t i = 0; i < kKeys; ++i) keys[i] = i;
+  SerialExecutor executor;
+  for (double p : {0.5, 0.05, 1e-9}) {
+    for (int64_t count :
+         {int64_t{1}, int64_t{2}, int64_t{13}, int64_t{1} << 31}) {
+      testing::Trace trace("probability ", p, ", count ", count);
+      const auto table = Filtered(Probabilistic(p, 4), 5, 1);
+      const std::vector<int64_t> counts(kKeys, count);
+      Train(table.get(), keys, counts.data(), 7, &executor);
+      const double any =
+          -std::expm1(static_cast<double>(count) * std::log1p(-p));
+      const double expected = any * kKeys;
+      EXPECT_NEAR(static_cast<double>(table->size()), expected,
+                  5 * std::sqrt(expected * (1 - any)) + 1e-3);
+      const TableStats stats = table->stats();
+      EXPECT_EQ(stats.counters.admitted, stats.size);
+      EXPECT_EQ(stats.counters.refused, (kKeys - stats.size) * count);
+      EXPECT_EQ(stats.candidates, 0);
+    }
+  }
+  // The draw itself: a hash of seed, key and step.
+  const auto table = Filtered(Probabilistic(0.3, 12), 5, 1);
+  Train(table.get(), keys, 9);
+  const std::vector<int64_t> frequencies = Frequencies(*table, keys);
+  for (int64_t key : keys) {
+    const uint64_t seeded =
+        MixKey(static_cast<int64_t>(MixKey(12) + uint64_t{9}));
+    const uint64_t drawn = MixKey(static_cast<int64_t>(MixKey(key) ^ seeded));
+    const bool admits = std::ldexp(static_cast<double>(drawn >> 11), -53) < 0.3;
+    EXPECT_EQ(frequencies[key], admits ? 1 : 0);
+  }
+  const auto always = Filtered(Probabilistic(1, 0), 5, 1);
+  Train(always.get(), keys);
+  EXPECT_EQ(always->size(), kKeys);
+}
+
+TEST(ReadingCountsNothing) {
+  AdmissionSpec spec = Counter(2);
+  SerialExecutor executor;
+  const std::vector<int64_t> keys = {5, -5, 5, 5};
+  for (bool set : {false, true}) {
+    if (set) spec.no_permission = -0.5f;
+    const auto table = Filtered(spec);
+    Train(table.get(), {-5, -5, 9});
+    std::vector<float> out(keys.size() * kDim);
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_OK(table->Lookup(keys.data(), 4, out.data(), &executor));
+      EXPECT_EQ(out[0], set ? -0.5f : kInitial);
+      EXPECT_EQ(out[kDim], kInitial - 0.25f);
+      const std::vector<int64_t> splits = {0, 4};
+      PoolSpec pool;
+      pool.combiner = Combiner::kSum;
+      EXPECT_OK(testing::LookupPooled(*table, keys.data(), splits.data(), 1,
+                                      nullptr, pool, out.data(), nullptr,
+                                      &executor));
+      EXPECT_EQ(out[0], (set ? -1.5f : 3 * kInitial) + kInitial - 0.25f);
+      EXPECT_EQ(Frequencies(*table, {5, -5, 9})[0], 0);
+    }
+    const TableStats stats = table->stats();
+    EXPECT_EQ(stats.size, 1);
+    EXPECT_EQ(stats.candidates, 1);
+    EXPECT_EQ(stats.counters.admitted, 1);
+    EXPECT_EQ(stats.counters.refused, 1);
+    // A row is born as its initializer says, whatever it read before.
+    Train(table.get(), {9});
+    EXPECT_OK(table->Lookup(&keys[0], 1, out.data(), &executor));
+    EXPECT_TRUE(ExportAll(*table).rows[9].values ==
+                std::vector<float>(kDim, kInitial - 0.125f));
+  }
+}
+
+TEST(RowsComeByOtherWaysToo) {
+  SerialExecutor executor;
+  for (const AdmissionSpec& spec : {Counter(3), Bloom(3, 100, 0.01, 32)}) {
+    const auto table = Filtered(spec);
+    Train(table.get(), {1, 1, 2, 3});
+    const std::vector<int64_t> keys = {1, 4};
+    const std::vector<float> values(2 * kDim, 2.0f);
+    EXPECT_OK(table->Upsert(keys.data(), values.data(), 2, 5, &executor));
+    EXPECT_EQ(table->size(), 2);
+    EXPECT_EQ(table->stats().counters.admitted, 0);
+    // They have rows, so that no filter is asked.
+    Train(table.get(), {1, 4}, 6);
+    Contents contents = ExportAll(*table);
+    EXPECT_EQ(contents.rows[4].frequency, 1);
+    EXPECT_EQ(contents.rows[1].values[0], 2.0f - 0.125f);
+    // An import adds rows, or is all there is.
+    contents.rows.erase(1);
+    contents.rows[2] = contents.rows[4];
+    contents.shape.size = 2;
+    EXPECT_OK(testing::ImportAll(contents, /*replace=*/false, table.get(),
+                                 &executor));
+    EXPECT_EQ(table->size(), 3);
+    if (spec.kind == AdmissionKind::kCounter) {
+      EXPECT_EQ(table->stats().candidates, 1);
+    }
+    EXPECT_EQ(Frequencies(*table, {3})[0], 1);
+    EXPECT_OK(
+        testing::ImportAll(contents, /*replace=*/true, table.get(), &executor));
+    EXPECT_EQ(table->size(), 2);
+    EXPECT_EQ(Frequencies(*table, {3})[0], 0);
+    Train(table.get(), {3});
+    EXPECT_EQ(Frequencies(*table, {3})[0], 1);
+    table->Clear();
+    EXPECT_EQ(Frequencies(*table, {3})[0], 0);
+  }
+}
+
+TEST(AnotherRuleKeepsTheCounts) {
+  const auto table = Filtered(Counter(3));
+  Train(table.get(), {1, 2, 2, 2});
+  SerialExecutor executor;
+  const int64_t key = 1;
+  const std::vector<float> gradient(kDim, 1.0f);
+  int64_t rows_reset;
+  for (int step = 0; step < 2; ++step) {
+    EXPECT_EQ(Frequencies(*table, {1})[0], 1 + step);
+    EXPECT_OK(table->Apply(testing::Bind("adagrad", 0.1f, 1, {0.1f, 0, 0}),
+                           &key, gradient.data(), nullptr, 1, 1, &executor,
+                           &rows_reset));
+  }
+  EXPECT_EQ(table->size(), 2);
+}
+
+TEST(EveryBlockOfABloomFilterHasItsOwnBytes) {
+  for (int64_t segment_counters : {1, 5, 63, 1000, 65537}) {
+    const BloomShape shape{3, segment_counters, 4};
+    for (int log2_blocks = 0; log2_blocks <= kLog2Buckets; ++log2_blocks) {
+      const int64_t num_blocks = int64_t{1} << log2_blocks;
+      int64_t end = 0;
+      for (int64_t b = 0; b < num_blocks; ++b) {
+        EXPECT_EQ(shape.Offset(b, log2_blocks), end);
+        end = shape.Offset(b + 1, log2_blocks);
+        EXPECT_TRUE(end >= shape.Offset(b, log2_blocks) && end % 4 == 0);
+        // A block of a segment stays in it.
+        if (log2_blocks >= kLog2Segments) {
+          const int64_t segment = b >> (log2_blocks - kLog2Segments);
+          EXPECT_TRUE(end <= (segment + 1) * segment_counters * 4);
+        }
+      }
+      EXPECT_EQ(end, shape.bytes());
+    }
+  }
+}
+
+// Fewer blocks than shards, and more, on both sides; training goes on as if
+// nothing had been.
+TEST(CountsSurviveASaveAndARestore) {
+  const std::vector<int64_t> universe = testing::MixedKeys(30000);
+  for (const AdmissionSpec& spec :
+       {Counter(4), Bloom(4, 10000, 0.01, 16), Probabilistic(0.1, 2)}) {
+    for (int64_t n : {0, 300, 30000}) {
+      for (int from : {0, 7}) {
+        for (int to : {0, 5}) {
+          testing::Trace trace("filter ", AdmissionKindName(spec.kind),
+                               ", keys ", n, ", log2_shards ", from, " to ",
+                               to);
+          const auto table = Filtered(spec, from);
+          const auto keys =
+              std::vector<int64_t>(universe.begin(), universe.begin() + n);
+          Train(table.get(), keys);
+          Train(table.get(),
+                std::vector<int64_t>(keys.begin() + n / 2, keys.end()), 1);
+          const auto other = Filtered(spec, to);
+          Train(other.get(), {1, 2, 77777});
+          const RestoreReport report =
+              Load({Save(*table)}, RestoreOptions(), other.get());
+          EXPECT_EQ(report.counts_dropped, false);
+          EXPECT_EQ(report.rows, table->size());
+          EXPECT_TRUE(ExportAll(*other) == ExportAll(*table));
+          EXPECT_TRUE(Frequencies(*other, universe) ==
+                      Frequencies(*table, universe));
+          if (spec.kind == AdmissionKind::kCounter) {
+            EXPECT_EQ(Frequencies(*other, {77777})[0], 0);
+          }
+          for (EmbeddingTable* each : {table.get(), other.get()}) {
+            Train(each, keys, 2);
+            Train(each, keys, 3);
+          }
+          EXPECT_TRUE(ExportAll(*other) == ExportAll(*table));
+          if (spec.kind == AdmissionKind::kCounter) {
+            EXPECT_EQ(table->size(), n - n / 2);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CandidatesOfPartsIntoParts) {
+  constexpr int64_t kKeys = 20000;
+  const std::vector<int64_t> keys = testing::MixedKeys(kKeys);
+  const auto whole = Filtered(Counter(3));
+  Train(whole.get(), keys);
+  Train(whole.get(), std::vector<int64_t>(keys.begin() + 5000, keys.end()));
+  Train(whole.get(), std::vector<int64_t>(keys.begin() + 12000, keys.end()));
+  const std::vector<int64_t> want = Frequencies(*whole, keys);
+  const auto split = [](const CheckpointParts& saved, int num_parts) {
+    std::vector<std::unique_ptr<EmbeddingTable>> parts;
+    for (int part = 0; part < num_parts; ++part) {
+      parts.push_back(Filtered(Counter(3), 2));
+      RestoreOptions options;
+      options.part = part;
+      options.num_parts = num_parts;
+      const RestoreReport report = Load(saved, options, parts.back().get());
+      EXPECT_EQ(report.counts_dropped, false);
+    }
+    return parts;
+  };
+  for (int from : {1, 3}) {
+    CheckpointParts saved;
+    const auto first = split({Save(*whole)}, from);
+    for (int part = 0; part < from; ++part) {
+      saved.push_back(Save(*first[part], part, from));
+    }
+    for (int to : {1, 2, 5}) {
+      std::vector<int64_t> got(kKeys, 0);
+      int64_t candidates = 0;
+      for (const auto& part : split(saved, to)) {
+        const std::vector<int64_t> of_part = Frequencies(*part, keys);
+        for (int64_t i = 0; i < kKeys; ++i) got[i] += of_part[i];
+        candidates += part->stats().candidates;
+      }
+      EXPECT_TRUE(got == want);
+      EXPECT_EQ(candidates, 12000);
+    }
+  }
+}
+
+TEST(AnotherFilterDropsCountsAndKeepsRows) {
+  const AdmissionSpec none;
+  const std::vector<AdmissionSpec> specs = {
+      none, Counter(3), Bloom(3, 100, 0.01, 16), Probabilistic(0.5, 1)};
+  const std::vector<int64_t> keys = testing::MixedKeys(50);
+  for (const AdmissionSpec& from : specs) {
+    for (const AdmissionSpec& to : specs) {
+      testing::Trace trace("filter \"", AdmissionKindName(from.kind),
+                           "\" to \"", AdmissionKindName(to.kind), "\"");
+      const auto table = Filtered(from);
+      Train(table.get(), keys);
+      const int64_t key = 1234;
+      const std::vector<float> value(kDim, 1.0f);
+      SerialExecutor executor;
+      EXPECT_OK(table->Upsert(&key, value.data(), 1, 0, &executor));
+      const auto other = Filtered(to);
+      Train(other.get(), keys);
+      const RestoreReport report =
+          Load({Save(*table)}, RestoreOptions(), other.get());
+      const bool counts = from.kind == AdmissionKind::kCounter ||
+                          from.kind == AdmissionKind::kBloom;
+      EXPECT_EQ(report.counts_dropped, counts && to.kind != from.kind);
+      EXPECT_TRUE(ExportAll(*other) == ExportAll(*table));
+      const int64_t sum = counts && to.kind == from.kind ? 1 : 0;
+      if (counts) EXPECT_EQ(Frequencies(*other, {keys[9]})[0], sum);
+    }
+  }
+  // A lower bar: rows stay, counts count on.
+  const auto table = Filtered(Counter(10));
+  for (int step = 0; step < 6; ++step) Train(table.get(), {1});
+  for (int step = 0; step < 12; ++step) Train(table.get(), {2});
+  for (int64_t filter_freq : {2, 8, 1000}) {
+    const auto other = Filtered(Counter(filter_freq));
+    Load({Save(*table)}, RestoreOptions(), other.get());
+    EXPECT_TRUE(Frequencies(*other, {1, 2}) == (std::vector<int64_t>{6, 12}));
+    Train(other.get(), {1, 2});
+    EXPECT_EQ(other->size(), filter_freq == 2 ? 2 : 1);
+  }
+  // Bloom filters of another shape.
+  const auto bloom = Filtered(Bloom(3, 100, 0.01, 16));
+  Train(bloom.get(), {1});
+  for (const AdmissionSpec& spec :
+       {Bloom(3, 90000, 0.01, 16), Bloom(3, 100, 0.001, 16),
+        Bloom(3, 100, 0.01, 32)}) {
+    const auto other = Filtered(spec);
+    EXPECT_EQ(
+        Load({Save(*bloom)}, RestoreOptions(), other.get()).counts_dropped,
+        true);
+    EXPECT_EQ(Frequencies(*other, {1})[0], 0);
+  }
+}
+
+TEST(APartialRestoreKeepsWhatTheCheckpointLacks) {
+  for (const AdmissionSpec& spec : {Counter(3), Bloom(3, 100, 0.001, 16)}) {
+    const auto saved = Filtered(spec);
+    Train(saved.get(), {1, 2, 2, 3, 3, 3});
+    const auto table = Filtered(spec);
+    Train(table.get(), {1, 1, 2, 2, 2, 3, 4, 5, 5, 5});
+    RestoreOptions options;
+    options.partial = true;
+    Load({Save(*saved)}, options, table.get());
+    EXPECT_EQ(table->size(), 3);
+    const int64_t of_both = spec.kind == AdmissionKind::kCounter ? 1 : 2;
+    EXPECT_TRUE(Frequencies(*table, {1, 2, 3, 4, 5}) ==
+                (std::vector<int64_t>{of_both, 3, 3, 1, 3}));
+    if (spec.kind == AdmissionKind::kCounter) {
+      EXPECT_EQ(table->stats().candidates, 2);
+    }
+    EXPECT_EQ(table->stats().counters.admitted, 2);
+  }
+}
+
+TEST(KeysOfADeltaAreNoCandidates) {
+  SerialExecutor executor;
+  const auto table = Filtered(Counter(2));
+  const auto copy = Filtered(Counter(2));
+  uint32_t since;
+  const auto save = [&] {
+    EXPECT_OK(table->StartDelta("copy", &since));
+    CheckpointWriter writer(table.get(), 0, 1, since);
+    std::vector<std::string> elements(writer.num_elements());
+    for (int64_t i = 0; i < writer.num_elements(); ++i) {
+      EXPECT_OK(writer.Encode(i, &elements[i]));
+    }
+    EXPECT_OK(table->FinishDelta("copy"));
+    return elements;
+  };
+  Train(table.get(), {1, 2, 3, 4, 4});
+  Load({save()}, RestoreOptions(), copy.get());
+  EXPECT_EQ(since, 0u);
+  int64_t removed;
+  const int64_t gone = 4;
+  EXPECT_OK(table->Remove(&gone, 1, &removed, &executor));
+  Train(table.get(), {1, 2, 5});
+  Train(copy.get(), {2});
+  PreparedDelta delta;
+  DeltaReport report;
+  EXPECT_OK(copy->PrepareDelta({save()}, RestoreOptions(), &executor, &delta));
+  EXPECT_TRUE(since > 0);
+  EXPECT_OK(copy->ApplyDelta(delta, &executor, &report));
+  EXPECT_TRUE(ExportAll(*copy) == ExportAll(*table));
+  // It holds no counts: that of 3 is the base's, and 5 has none.
+  EXPECT_TRUE(Frequencies(*copy, {1, 2, 3, 4, 5}) ==
+              (std::vector<int64_t>{2, 2, 1, 0, 0}));
+  EXPECT_EQ(copy->stats().candidates, 1);
+}
+
+TEST(DamagedCountsAreRefused) {
+  for (const AdmissionSpec& spec : {Counter(3), Bloom(3, 1, 0.5, 8)}) {
+    const auto saved = Filtered(spec, 1);
+    Train(saved.get(), {1, 2, 2, 3, 3, 3, -9});
+    const std::vector<std::string> good = Save(*saved);
+    EXPECT_EQ(good.size(), 3u);
+    const auto table = Filtered(spec, 1);
+    Train(table.get(), {8, 8, 8, 7});
+    const Contents before = ExportAll(*table);
+    const auto status_of = [&](const std::vector<std::string>& elements) {
+      SerialExecutor executor;
+      RestoreReport report;
+      return table->Restore({elements}, RestoreOptions(), &executor, &report);
+    };
+    for (size_t size = 0; size < good[1].size(); ++size) {
+      std::vector<std::string> bad = good;
+      bad[1].resize(size);
+      EXPECT_TRUE(!status_of(bad).ok());
+      bad[1] = good[1];
+      bad[1][size] ^= 4;
+      EXPECT_TRUE(!status_of(bad).ok());
+    }
+    std::vector<std::string> bad = good;
+    std::swap(bad[0], bad[1]);
+    EXPECT_ERROR(status_of(bad), StatusCode::kDataLoss,
+                 "block 0 of 1 belongs to another checkpoint");
+    // Nonsense under a right checksum does no harm.
+    testing::Rng rng(6);
+    for (int round = 0; round < 4000; ++round) {
+      bad = good;
+      std::string& bytes = bad[1 + round % 2];
+      const size_t at = 8 + rng.Next() % (bytes.size() - 12);
+      if (round % 3 == 0) {
+        const uint64_t word = ~0ull << rng.Next() % 64;
+        std::memcpy(&bytes[at], &word,
+                    std::min<size_t>(8, bytes.size() - 4 - at));
+      } else {
+        bytes[at] ^= static_cast<char>(1 << rng.Next() % 8);
+      }
+      const uint32_t checksum = Crc32c(bytes.data(), bytes.size() - 4);
+      std::memcpy(&bytes[bytes.size() - 4], &checksum, 4);
+      const auto other = Filtered(spec, 1);
+      SerialExecutor executor;
+      RestoreReport report;
+      if (!other->Restore({bad}, RestoreOptions(), &executor, &report).ok()) {
+        EXPECT_EQ(other->size(), 0);
+      }
+    }
+    EXPECT_TRUE(ExportAll(*table) == before);
+    EXPECT_EQ(Frequencies(*table, {7})[0], 1);
+  }
+}
+
+TEST(ErrorsNameTheArgument) {
+  std::unique_ptr<EmbeddingTable> table;
+  const auto expect = [&](const AdmissionSpec& spec, const char* part) {
+    EXPECT_ERROR(Make(spec, 3, &table), StatusCode::kInvalidArgument, part);
+  };
+  expect(Counter(0), "filter_freq is 0; it must be in [1, 4294967295]");
+  expect(Counter(int64_t{1} << 32), "filter_freq is 4294967296");
+  expect(Bloom(256, 10, 0.1, 8), "a counter of 8 bits holds at most 255");
+  expect(Bloom(2, 0, 0.1, 8), "max_element_size is 0");
+  expect(Bloom(2, int64_t{1} << 60, 0.1, 8), "more than 1e+14 bytes");
+  expect(Bloom(2, 10, 0, 8), "false_positive_probability is 0");
+  expect(Bloom(2, 10, 1, 8), "false_positive_probability is 1");
+  expect(Bloom(2, 10, std::nan(""), 8), "false_positive_probability is nan");
+  expect(Bloom(2, 10, 0.1, 12), "counter_bits is 12");
+  expect(Probabilistic(0, 1), "probability is 0; it must be in (0, 1]");
+  expect(Probabilistic(1.5, 1), "probability is 1.5");
+  AdmissionSpec spec = Counter(2);
+  spec.no_permission = INFINITY;
+  expect(spec, "default_value_no_permission is inf");
+  AdmissionKind kind;
+  EXPECT_OK(ParseAdmissionKind("bloom", &kind));
+  EXPECT_TRUE(kind == AdmissionKind::kBloom);
+  EXPECT_ERROR(ParseAdmissionKind("cuckoo", &kind),
+               StatusCode::kInvalidArgument, "filter is \"cuckoo\"");
+}
+
+// No occurrence is lost or counted twice, with everything at once.
+TEST(BesideEverything) {
+  for (const AdmissionSpec& spec :
+       {Counter(1000), Bloom(1000, 4000, 0.001, 32)}) {
+    const auto table = Filtered(spec, 3);
+    const std::vector<int64_t> keys = testing::MixedKeys(600);
+    constexpr int kRounds = 30;
+    std::atomic<int> training{2};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 2; ++t) {
+      threads.emplace_back([&] {
+        testing::ThreadExecutor executor(2);
+        for (int64_t step = 0; step < kRounds; ++step) {
+          Train(table.get(), keys, nullptr, step, &executor);
+        }
+        --training;
+      });
+    }
+    threads.emplace_back([&] {
+      SerialExecutor executor;
+      std::vector<float> out(keys.size() * kDim);
+      while (training > 0) {
+        EXPECT_OK(table->Lookup(keys.data(), 600, out.data(), &executor));
+        EXPECT_TRUE(table->stats().counters.refused >= 0);
+        for (int64_t count : Frequencies(*table, keys)) {
+          EXPECT_TRUE(count <= 2 * kRounds);
+        }
+      }
+    });
+    threads.emplace_back([&] {
+      while (training > 0) {
+        const auto other = Filtered(spec, 1);
+        Load({Save(*table)}, RestoreOptions(), other.get());
+        EXPECT_EQ(other->size(), 0);
+      }
+    });
+    for (std::thread& thread : threads) thread.join();
+    for (int64_t count : Frequencies(*table, keys)) {
+      EXPECT_EQ(count, 2 * kRounds);
+    }
+    EXPECT_EQ(table->stats().counters.refused, 2 * kRounds * 600);
+  }
+}
+
+}  // namespace
+}  // namespace tf_embedding
