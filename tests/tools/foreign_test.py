@@ -66,21 +66,30 @@ def deeprec_tensors(
             tensors[f"{base}{suffix}-freqs"] = content.frequency[mine][:n]
             tensors[f"{base}{suffix}-versions"] = content.version[mine][:n]
             if not old:
+                waiting = -np.arange(1, 4) if part == 0 else np.zeros([0], np.int64)
                 tensors[f"{base}{suffix}-partition_offset"] = offsets
-                tensors[f"{base}{suffix}-keys_filtered"] = np.array([3, 4], key_dtype)
-                tensors[f"{base}{suffix}-freqs_filtered"] = np.array([1, 1])
-                tensors[f"{base}{suffix}-versions_filtered"] = np.array([0, 0])
+                tensors[f"{base}{suffix}-keys_filtered"] = waiting.astype(key_dtype)
+                tensors[f"{base}{suffix}-freqs_filtered"] = -waiting
+                tensors[f"{base}{suffix}-versions_filtered"] = np.zeros_like(waiting)
                 tensors[f"{base}{suffix}-partition_filter_offset"] = np.zeros(1001, np.int32)
     return tensors
 
 
 def restore(path, variables: dict[str, int], parts: int = 1) -> dict[str, dict[str, np.ndarray]]:
-    """What a v1 Saver gives embedding variables of these dims: rows in order of key, rule."""
+    """What a v1 Saver gives embedding variables of these dims: rows in order of key, rule.
+
+    They have a filter that counts; "waiting" is what it has counted of keys -1, -2 and -3.
+    """
     found = {}
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         partitioner = tf.compat.v1.fixed_size_partitioner(parts) if parts > 1 else None
         made = {
-            name: te.get_embedding_variable(name, dim, partitioner=partitioner)
+            name: te.get_embedding_variable(
+                name,
+                dim,
+                partitioner=partitioner,
+                ev_option=te.EmbeddingVariableOption(filter_option=te.CounterFilter(9)),
+            )
             for name, dim in variables.items()
         }
         tf.compat.v1.train.Saver(list(made.values())).restore(session, str(path))
@@ -90,6 +99,7 @@ def restore(path, variables: dict[str, int], parts: int = 1) -> dict[str, dict[s
             per_row = ("keys", "values", "slots", "frequency", "version")
             found[name] = {field: state[field][order] for field in per_row}
             found[name]["rule"] = state["rule"]
+            found[name]["waiting"] = session.run(variable.frequency([-1, -2, -3])).tolist()
             found[name]["initial_slots"] = state["initial_slots"]
     return found
 
@@ -120,11 +130,12 @@ def test_deeprec(parts, old, recorded, tmp_path) -> None:
     out = tmp_path / "out"
     said = harness.succeed("import", prefix, out, "--from=deeprec").out
     assert "user/emb: slots of rule adam" in said
-    assert ("not admitted" in said) == (not old)
+    assert ("user/emb: 3 keys that were not admitted" in said) == (not old)
     for parts_here in (1, 2):
         got = restore(out, {"user/emb": 4, "item": 3}, parts_here)
         assert_is(got["user/emb"], content, recorded)
         assert_is(got["item"], plain, recorded)
+        assert got["user/emb"]["waiting"] == ([0, 0, 0] if old else [1, 2, 3])
         assert got["user/emb"]["rule"] == b"adam" and got["item"]["rule"] == b""
         np.testing.assert_array_equal(
             got["user/emb"]["slots"], np.concatenate(content.slots, axis=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -24,6 +24,9 @@ _FORMATS = (1, 2)
 
 # The kind of the blocks that hold rows; format 1 has no other.
 ROWS = "rows"
+# Keys that a counting filter has not admitted yet, and their occurrences.
+CANDIDATES = "candidates"
+CANDIDATE = np.dtype([("key", "<i8"), ("count", "<i8")])
 
 
 def mix(keys: np.ndarray) -> np.ndarray:
@@ -290,6 +293,12 @@ def encode_block(
     return _frame(BLOCK, version, head + records.tobytes())
 
 
+def encode_other_block(number: int, num_blocks: int, kind: str, records: np.ndarray) -> bytes:
+    """The element of a block of another kind; of format 2."""
+    head = _i64(number, num_blocks, 0, 0, len(records), -1) + _text("") + _text(kind)
+    return _frame(BLOCK, 2, head + _i64(records.dtype.itemsize) + records.tobytes())
+
+
 def encode_footer(footer: Footer) -> bytes:
     """The element of a footer."""
 
@@ -314,6 +323,47 @@ def choose_num_blocks(rows: int, record_bytes: int) -> int:
     return blocks
 
 
+class BlockEncoder:
+    """Makes the blocks of one kind of records that come in order of hash.
+
+    Args:
+      num_blocks: how many there are.
+      dtype: of the records, with a field `key`.
+      encode: makes the element of a block, of its number and records.
+    """
+
+    def __init__(
+        self, num_blocks: int, dtype: np.dtype, encode: Callable[[int, np.ndarray], bytes]
+    ) -> None:
+        self._num_blocks, self._encode = num_blocks, encode
+        self._next = 0
+        self._pending: list[np.ndarray] = []
+        self._empty = np.zeros([0], dtype)
+
+    def add(self, end: int, records: np.ndarray) -> Iterator[bytes]:
+        """Takes all records of buckets below `end` that did not come before.
+
+        Yields:
+          The blocks that are complete with them.
+        """
+        per_block = NUM_BUCKETS // self._num_blocks
+        if len(records):
+            self._pending.append(records)
+        first, last = self._next, end // per_block
+        if last <= first:
+            return
+        joined = np.concatenate(self._pending) if self._pending else self._empty
+        of_block = buckets(joined["key"]) // per_block
+        # The order of records in a block is free; here it is that of keys.
+        order = np.lexsort((joined["key"], of_block))
+        joined, of_block = joined[order], of_block[order]
+        cuts = np.searchsorted(of_block, np.arange(first, last + 1))
+        for number, begin, stop in zip(range(first, last), cuts[:-1], cuts[1:]):
+            yield self._encode(number, joined[begin:stop])
+        self._pending = [joined[cuts[-1] :]] if cuts[-1] < len(joined) else []
+        self._next = last
+
+
 class PartEncoder:
     """Makes the blocks of rows, and the footer, of a part whose rows come in order of hash.
 
@@ -324,35 +374,19 @@ class PartEncoder:
     def __init__(self, footer: Footer) -> None:
         self.footer = footer
         self.rows, self._step = 0, -1
-        self._next = 0
-        self._pending: list[np.ndarray] = []
-        self._empty = np.zeros([0], record_dtype(footer.dim, footer.slot_width))
+
+        def encode(number: int, rows: np.ndarray) -> bytes:
+            return encode_block(number, footer.num_blocks, footer.rule, rows, footer.version)
+
+        dtype = record_dtype(footer.dim, footer.slot_width)
+        self._blocks = BlockEncoder(footer.num_blocks, dtype, encode)
 
     def add(self, end: int, records: np.ndarray) -> Iterator[bytes]:
-        """Takes all rows of buckets below `end` that did not come before.
-
-        Yields:
-          The blocks that are complete with them.
-        """
-        num_blocks, per_block = self.footer.num_blocks, NUM_BUCKETS // self.footer.num_blocks
+        """As `BlockEncoder.add`."""
         if len(records):
             self.rows += len(records)
             self._step = max(self._step, int(records["version"].max()))
-            self._pending.append(records)
-        first, last = self._next, end // per_block
-        if last <= first:
-            return
-        joined = np.concatenate(self._pending) if self._pending else self._empty
-        of_block = buckets(joined["key"]) // per_block
-        # The order of rows in a block is free; here it is that of keys.
-        order = np.lexsort((joined["key"], of_block))
-        joined, of_block = joined[order], of_block[order]
-        cuts = np.searchsorted(of_block, np.arange(first, last + 1))
-        for number, begin, stop in zip(range(first, last), cuts[:-1], cuts[1:]):
-            rows = joined[begin:stop]
-            yield encode_block(number, num_blocks, self.footer.rule, rows, self.footer.version)
-        self._pending = [joined[cuts[-1] :]] if cuts[-1] < len(joined) else []
-        self._next = last
+        yield from self._blocks.add(end, records)
 
     def finish(self) -> bytes:
         """The footer, behind all blocks."""

@@ -69,11 +69,10 @@ def find(path: str) -> Found:
             table.slots.setdefault(last, []).append(piece)
         else:
             table.pieces.append(piece)
-            filtered = base + "-keys_filtered"
-            if filtered in names and bundle.shape(filtered) not in ([0], []):
-                table.notes.append(
-                    f"{bundle.shape(filtered)[0]} keys of {base} that were not admitted left out"
-                )
+            keys, counts = base + "-keys_filtered", base + "-freqs_filtered"
+            if keys in names and counts in names and bundle.shape(keys) not in ([0], []):
+                what = base + ", keys not admitted"
+                table.candidates.append(bundle_piece(bundle, what, keys, counts, []))
         for suffix in SUFFIXES:
             if base + suffix in names:
                 found.used.add((base + suffix).encode())

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_embedding import rules
-from tf_embedding.tools import writing
+from tf_embedding.tools import blocks, writing
 from tf_embedding.tools.bundle import BundleReader
 from tf_embedding.tools.errors import ToolError
 from tf_embedding.tools.progress import progress
@@ -62,12 +62,14 @@ class ForeignTable:
       name: without partition.
       pieces: its partitions.
       slots: of each slot variable, by the end of its name, the partitions.
+      candidates: keys that a filter had not admitted, and their frequencies.
       notes: what is to be said of it.
     """
 
     name: str
     pieces: list[Piece] = dataclasses.field(default_factory=list)
     slots: dict[str, list[Piece]] = dataclasses.field(default_factory=dict)
+    candidates: list[Piece] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -287,6 +289,8 @@ def elements(
     streams = {"rows": table.pieces}
     for slot, name in plan.names.items():
         streams[slot] = table.slots[name]
+    if table.candidates and footer.version > 1:
+        streams[blocks.CANDIDATES] = table.candidates
     for stream, pieces in streams.items():
         source = 0
         for piece in pieces:
@@ -297,6 +301,9 @@ def elements(
                 read = piece.read(start, min(start + step, piece.rows))
                 if stream == "rows":
                     made = _rows_of(read, dim, piece, start)
+                elif stream == blocks.CANDIDATES:
+                    made = np.zeros(len(read.keys), writing.CANDIDATES_DTYPE)
+                    made["count"] = writing.clip_numbers(read.values[:, 0]).clip(1)
                 else:
                     width = columns[stream].stop - columns[stream].start
                     made = _slot_of(read, width, piece)
@@ -370,8 +377,10 @@ def bundle_piece(
         found = bundle.array(keys, start, stop).reshape([stop - start])
         found = found.view(np.int64) if found.dtype == np.uint64 else found.astype(np.int64)
         values_read = bundle.array(values, start, stop).reshape([stop - start, width])
+        if values_read.dtype.kind != "i":
+            values_read = values_read.astype(np.float32)
         columns = [None if name is None else bundle.array(name, start, stop) for name in extra]
-        return Columns(found, values_read.astype(np.float32), *columns)
+        return Columns(found, values_read, *columns)
 
     def check() -> None:
         for name in (keys, values, *extra):

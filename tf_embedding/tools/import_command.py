@@ -138,6 +138,8 @@ def _write(
 
 def _print_counts(name: str, dim: int, counts: writing.Counts) -> None:
     print(f"{name}: {counts.rows} rows of dim {dim}")
+    if counts.candidates:
+        print(f"{name}: {counts.candidates} keys that were not admitted, with their counts")
     if counts.duplicates:
         print(f"{name}: {counts.duplicates} rows left out, whose keys came twice")
     for slot, missing in counts.slots_missing.items():

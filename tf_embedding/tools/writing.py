@@ -119,6 +119,7 @@ class Counts:
     """What became of the rows that were read."""
 
     rows: int = 0
+    candidates: int = 0
     duplicates: int = 0
     slots_missing: dict[str, int] = dataclasses.field(default_factory=dict)
     slots_extra: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -262,8 +263,9 @@ def build_elements(
     """The elements of a table in one part, of rows that were dealt out.
 
     Args:
-      spill: its stream "rows" has the fields of `rows_dtype`; a stream of another name has
-        the slot of that name of some rows: fields key, source, check and values.
+      spill: its stream "rows" has the fields of `rows_dtype`; a stream "candidates" keys that
+        a filter has not admitted, of `CANDIDATES_DTYPE`; a stream of another name has the slot
+        of that name of some rows, of `slot_dtype`.
       footer: of the table. Rows without a slot get the initial value.
       duplicates: see `without_duplicates`.
       describe: how errors call a row: (stream, source).
@@ -271,8 +273,12 @@ def build_elements(
     """
     dtype = blocks.record_dtype(footer.dim, footer.slot_width)
     columns = footer.slot_columns()
+    has_candidates = blocks.CANDIDATES in spill.rows
+    if has_candidates:
+        footer = dataclasses.replace(footer, kinds=(blocks.ROWS, blocks.CANDIDATES))
+    num_blocks = footer.num_blocks
 
-    def ranges() -> Iterator[tuple[int, np.ndarray]]:
+    def ranges() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for end, streams in progress(spill.ranges(), spill.num_files, "import: sort and write"):
             found = {
                 stream: without_duplicates(
@@ -280,6 +286,7 @@ def build_elements(
                 )
                 for stream, rows in streams.items()
             }
+            candidates = found.pop(blocks.CANDIDATES, np.zeros(0, CANDIDATES_DTYPE))
             rows = found.pop("rows", np.zeros(0, rows_dtype(footer.dim, footer.slot_width)))
             records = np.zeros(len(rows), dtype)
             for field in ("key", "frequency", "version", "vector"):
@@ -296,9 +303,31 @@ def build_elements(
                 )
                 counts.slots_extra[name] = counts.slots_extra.get(name, 0) + len(slot) - len(its)
             counts.rows += len(records)
-            yield end, records
+            # A key is never both.
+            candidates = candidates[~np.isin(candidates["key"], records["key"])]
+            counts.candidates += len(candidates)
+            waiting = np.zeros(len(candidates), blocks.CANDIDATE)
+            waiting["key"], waiting["count"] = candidates["key"], candidates["count"]
+            yield end, records, waiting
 
-    return blocks.encode_part(ranges(), footer)
+    def encode(number: int, candidates: np.ndarray) -> bytes:
+        return blocks.encode_other_block(number, num_blocks, blocks.CANDIDATES, candidates)
+
+    part = blocks.PartEncoder(footer)
+    beside = blocks.BlockEncoder(num_blocks, blocks.CANDIDATE, encode)
+    for end, records, waiting in ranges():
+        if not has_candidates:
+            yield from part.add(end, records)
+            continue
+        for pair in zip(part.add(end, records), beside.add(end, waiting)):
+            yield from pair
+    yield part.finish()
+
+
+# Of the stream "candidates" of a `Spill`.
+CANDIDATES_DTYPE = np.dtype(
+    [("key", "<i8"), ("source", "<i8"), ("check", "<u8"), ("count", "<i8")]
+)
 
 
 def rows_dtype(dim: int, slot_width: int) -> np.dtype:
