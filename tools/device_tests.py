@@ -48,6 +48,7 @@ _TESTS = [
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "test_memory_goes_back_after_removal": "removed rows are used again; clear gives memory back",
+    "changes_nothing[change9-counts]": "counts that make no sense are no error",
     "test_a_million_duplicates_are_summed_in_position_order": "summed in pieces of 256",
 }
 
