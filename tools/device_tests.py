@@ -133,7 +133,8 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    return subprocess.run(command + (arguments or _TESTS), cwd=ROOT, env=environment).returncode
+    tests = [] if any(argument.startswith("tests/") for argument in arguments) else _TESTS
+    return subprocess.run(command + arguments + tests, cwd=ROOT, env=environment).returncode
 
 
 if __name__ == "__main__":
