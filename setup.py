@@ -89,10 +89,12 @@ class BuildOps(build_ext):
         suffix = ""
         if on_host:
             suffix = ".host"  # beside the others, which stay as they are
-            tf_command.append("-DTF_EMBEDDING_DEVICE_ON_HOST")
+            host_command = tf_command + ["-DTF_EMBEDDING_DEVICE_ON_HOST"]
 
         def job(source, command):
-            end = suffix if source.startswith("cc/kernels/") else ""
+            end = ""
+            if on_host and command is tf_command and _depends_on_device(source):
+                end, command = suffix, host_command
             return cxx.Job(source, os.path.join(folder, source + end + ".o"), command)
 
         # The slow ones first, so that both cores end together.
@@ -121,6 +123,12 @@ class BuildOps(build_ext):
             flush=True,
         )
         return library, cuda is not None
+
+
+def _depends_on_device(source):
+    """Whether it registers kernels for GPUs, or those for the CPU beside them."""
+    with open(os.path.join(ROOT, source)) as f:
+        return source.endswith("_gpu.cc") or "TFE_REGISTER_CPU_TWIN" in f.read()
 
 
 def _describe(cuda, on_host):

@@ -36,7 +36,7 @@ def faults(tmp_path_factory) -> str:
     return library
 
 
-@pytest.mark.parametrize("case", ["kills", "errors"])
+@pytest.mark.parametrize("case", ["kills", "errors", "deltas"])
 def test_the_previous_checkpoint_stays(case, faults, tmp_path) -> None:
     environment = {**os.environ, "LD_PRELOAD": faults, "TF_CPP_MIN_LOG_LEVEL": "3"}
     result = subprocess.run(
@@ -170,7 +170,87 @@ def errors(scene: Scene) -> None:
         scene.check_latest(True)
 
 
+def deltas(scene: Scene) -> None:
+    """A delta killed anywhere leaves the chain, or is whole; the next one has it all."""
+    import tf_embedding as te
+
+    folder = scene.folder + "_chain"
+
+    def chain(ev):
+        return te.DeltaCheckpoint(scene.tf.train.Checkpoint(ev=ev), folder)
+
+    writer = chain(scene.ev)
+    writer.save()
+    before = scene.content(scene.ev)
+    scene.ev.upsert(scene.np.arange(500) * 7, scene.np.zeros([500, 8], scene.np.float32), step=0)
+    scene.ev.remove(scene.np.arange(100) * 2654435761)
+    after = scene.content(scene.ev)
+    kept = shutil.copytree(folder, folder + "_kept")
+
+    def save_in_a_fork(**how: int) -> None:
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        pid = os.fork()
+        if pid == 0:
+            scene.arm(**how)
+            writer.save()
+            os._exit(0)
+        status = os.waitpid(pid, 0)[1]
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+
+    scene.arm()
+    pid = os.fork()
+    if pid == 0:
+        writer.save()
+        with open(folder + "_counts", "w") as file:
+            counts = scene.library.count_calls(), scene.library.count_bytes()
+            file.write("{} {}".format(*counts))
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    with open(folder + "_counts") as file:
+        calls, size = map(int, file.read().split())
+    assert calls > 15 and size > 500 * 56, (calls, size)
+    points = [{"calls": n} for n in range(calls)]
+    points += [{"size": random.Random(n).randrange(size)} for n in range(60)]
+    for count, point in enumerate(points):
+        save_in_a_fork(**point)
+        chain(scene.reader).restore()
+        got = scene.content(scene.reader)
+        assert got == before or (got == after and "calls" in point), point
+        if count % 10 == 0 and got == before:
+            # The process lives on, as after an error: what it saves next has all.
+            pid = os.fork()
+            if pid == 0:
+                writer.save()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            chain(scene.reader).restore()
+            assert scene.content(scene.reader) == after
+    # A full disk and the like: an error that names the file, and nothing is lost.
+    for how in (
+        {"size": 20000, "fault": errno.ENOSPC},
+        {"calls": 0, "fault": errno.EACCES, "call": "open"},
+        {"calls": 0, "fault": errno.EACCES, "call": "rename"},
+    ):
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        scene.arm(**how)
+        try:
+            writer.save()
+        except scene.tf.errors.OpError as error:
+            assert folder in str(error) and os.strerror(how["fault"]) in str(error), error
+        else:
+            raise AssertionError(f"{how} was not noticed")
+        finally:
+            scene.arm()
+        chain(scene.reader).restore()
+        assert scene.content(scene.reader) == before
+    writer.save()
+    chain(scene.reader).restore()
+    assert scene.content(scene.reader) == after
+
+
 if __name__ == "__main__":
     made = Scene(sys.argv[2], os.path.join(sys.argv[3], "ckpt"))
-    {"kills": kills, "errors": errors}[sys.argv[1]](made)
+    {"kills": kills, "errors": errors, "deltas": deltas}[sys.argv[1]](made)
     print(f"{sys.argv[1]} done")

@@ -71,6 +71,19 @@ def test_the_documented_reader_reads_many_blocks(reader, tmp_path) -> None:
     np.testing.assert_array_equal(footer["matrix"], np.ones(128))
 
 
+def test_the_documented_reader_reads_deltas(reader, tmp_path) -> None:
+    ev = te.EmbeddingVariable(3, initializer="normal", name="read")
+    deltas = te.DeltaCheckpoint(tf.train.Checkpoint(ev=ev), tmp_path)
+    ev.upsert(np.arange(4000), np.ones([4000, 3]))
+    deltas.save()
+    ev.upsert(np.arange(3, 9), np.zeros([6, 3]))
+    ev.remove([3, 77])
+    footer, rows = read(reader, deltas.save(), "ev")
+    assert footer["kinds"] == ["rows", "removed"] and footer["rows"] == 5
+    assert sorted(footer["removed"]) == [3, 77]
+    assert sorted(rows["key"]) == [4, 5, 6, 7, 8] and not rows["vector"].any()
+
+
 def filtered() -> te.EmbeddingVariable:
     option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(3))
     return te.EmbeddingVariable(2, initializer="zeros", name="filtered", ev_option=option)

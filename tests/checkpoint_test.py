@@ -365,6 +365,47 @@ def test_damaged_files_are_refused_and_nothing_changes(tmp_path) -> None:
     assert refused > 1000 and harmless < 200
 
 
+def test_ten_thousand_flipped_bits(tmp_path) -> None:
+    """Refused, and nothing changes; or, in bytes that mean nothing, the same rows."""
+    ev, live = make(), make("live")
+    train(ev, te.rules.Adam(), range(2))
+    path = tf.train.Checkpoint(ev=ev).write(str(tmp_path / "ckpt"))
+    train(live, te.rules.Adagrad(), range(2))
+    before, saved, kept = content(live), content(ev), live.state()
+    refused = harmless = 0
+    rng = np.random.default_rng(3)
+    for suffix in (".index", ".data-00000-of-00001"):
+        with open(path + suffix, "r+b", buffering=0) as file:
+            good = file.read()
+            for bit in rng.integers(0, 8 * len(good), 5000).tolist():
+                at, flipped = bit // 8, good[bit // 8] ^ 1 << bit % 8
+                file.seek(at)
+                file.write(bytes([flipped]))
+                try:
+                    (blocks,) = tf.raw_ops.RestoreV2(
+                        prefix=path,
+                        tensor_names=["ev/table/.ATTRIBUTES/-blocks"],
+                        shape_and_slices=[""],
+                        dtypes=[tf.variant],
+                    )
+                    live.table.load_blocks(blocks)
+                except tf.errors.OpError:
+                    refused += 1
+                    if refused % 50 == 0:
+                        assert content(live) == before, bit
+                        # It reads all of the file: also what this restore left out.
+                        with pytest.raises(tf.errors.DataLossError, match=f"checkpoint {path}"):
+                            te.checkpoint.verify(path)
+                else:
+                    harmless += 1
+                    assert content(live) == saved, bit
+                    live.load_state(kept)
+                file.seek(at)
+                file.write(good[at : at + 1])
+    assert content(live) == before
+    assert refused + harmless == 10000 and refused > 7000
+
+
 def test_saves_beside_training(tmp_path) -> None:
     """Every record of every save is one that the row had at some moment, whole."""
     n, steps = 4000, 25

@@ -226,9 +226,8 @@ def test_a_broken_chain_is_refused(tmp_path) -> None:
 
     errors = tf.errors
     of = [os.path.join(bad, name) for name in names]
-    refused(
-        errors.NotFoundError, f"{of[2]}.json is missing; {of[3]} is based", lambda: os.remove(of[2] + ".json")
-    )
+    gap = f"{of[2]}.json is missing; {of[3]} is based"
+    refused(errors.NotFoundError, gap, lambda: os.remove(of[2] + ".json"))
     refused(errors.NotFoundError, f"{of[0]}.json is missing", lambda: os.remove(of[0] + ".json"))
     swapped = f"{of[2]}.json is of another chain: it has number 2"
     refused(errors.InvalidArgumentError, swapped, lambda: swap(".json", names[1], names[2]))
@@ -236,7 +235,8 @@ def test_a_broken_chain_is_refused(tmp_path) -> None:
     refused(errors.InvalidArgumentError, foreign, lambda: copy(names[1] + ".json"))
     refused(errors.DataLossError, f"{of[2]}.index is missing", lambda: os.remove(of[2] + ".index"))
     data = ".data-00000-of-00001"
-    refused(errors.DataLossError, f"{of[2]}{data} has 9 bytes", lambda: os.truncate(of[2] + data, 9))
+    cut = f"{of[2]}{data} has 9 bytes"
+    refused(errors.DataLossError, cut, lambda: os.truncate(of[2] + data, 9))
     refused(errors.DataLossError, of[1], lambda: copy(names[1] + data))
     follow(live, good).restore()
     assert content(live) != before

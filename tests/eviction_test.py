@@ -271,9 +271,9 @@ def test_bad_options():
     ):
         with pytest.raises(ValueError, match=message):
             make()
-    with pytest.raises(TypeError, match="evict_option has 'lru'"):
+    with pytest.raises(TypeError, match="evict_option of EmbeddingVariableOption has 'lru'"):
         variable("lru")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="step is -7"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="step must be 0 or more"):
         variable(te.GlobalStepEvict(3)).evict(step=-7)
 
 
@@ -361,13 +361,13 @@ import sys, hashlib, numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 import tf_embedding as te
 digest = hashlib.sha256()
-for order in ("lru", "lfu", "version"):
-    rules = [te.CapacityEvict(9000, order=order), te.GlobalStepEvict(12),
-             te.L2WeightEvict(0.02, when="apply"), te.FrequencyEvict(2, 0.5, every_steps=9)]
+for order in ("lru", "lfu"):
+    rules = [te.CapacityEvict(9000, order=order), te.GlobalStepEvict(6),
+             te.L2WeightEvict(0.02, when="apply"), te.FrequencyEvict(2, 0.5, every_steps=5)]
     ev = te.EmbeddingVariable(8, "uniform", seed=3, name=order, ev_option=
         te.EmbeddingVariableOption(evict_option=rules, collect_evicted=500))
     rng = np.random.default_rng(5)
-    for step in range(40):
+    for step in range(16):
         keys = rng.integers(0, 1 + rng.integers(1, 40000, 5000))
         gradient = rng.normal(size=[5000, 8]).astype(np.float32)
         te.rules.apply(ev, tf.IndexedSlices(tf.constant(gradient), tf.constant(keys)),

@@ -31,6 +31,9 @@ WITHOUT_A_TABLE = {
     "Rules",
     "JoinBlocks",
     "VerifyCheckpoint",
+    "BlocksChecksum",
+    "CompactCheckpoints",
+    "Crc32c",
     "BlockBytes",
     "BlocksFromBytes",
 }

@@ -160,13 +160,13 @@ def _check_files(record: _Record) -> None:
             raise _damaged(path, f"has {length} bytes, and should have {size}")
     index = f"{record.prefix}.index"
     if hashlib.sha256(_read(index)).hexdigest() != record.index_sha256:
-        raise _damaged(index, f"is damaged or of another checkpoint: {record.path} has another hash")
+        raise _damaged(index, f"is damaged or of another checkpoint, as {record.path} tells")
 
 
 def _check_tables(record: _Record, checksums: list[int]) -> None:
     if sorted(checksums) != record.tables:
         raise _damaged(
-            f"{record.prefix}.data-*", f"is of another checkpoint: {record.path} has other checksums"
+            f"{record.prefix}.data-*", f"is of another checkpoint, as {record.path} tells"
         )
 
 
@@ -242,7 +242,8 @@ class DeltaCheckpoint:
                 f"name is {name!r}; it must be a letter or digit, then letters, digits, _, - and ."
             )
         self._checkpoint = checkpoint
-        self._directory = os.fspath(directory)
+        directory = os.fspath(directory)
+        self._directory = directory.rstrip("/") or directory
         self._name = name
         self._read_only = read_only
         # Of this object alone, so that two never share a base.
@@ -316,7 +317,7 @@ class DeltaCheckpoint:
                 None,
                 f"{record.path} is of another chain: it has number {record.number} and id "
                 f"{record.link.id}"
-                + ("" if named_by is None else f", and {named_by.path} is based on {named_by.base}"),
+                + ("" if named_by is None else f"; {named_by.path} is based on {named_by.base}"),
             )
         return record
 
@@ -354,6 +355,8 @@ class DeltaCheckpoint:
     def _start(self) -> bool:
         """Begins a delta of each table; whether all have a base."""
         handles = [handle for table in self._tables() for handle in table.handles()]
+        gone = [old for old in self._followed if all(old is not handle for handle in handles)]
+        _forget(gone, self._consumer)
         self._followed[:] = handles
         since = [
             int(ops.tf_embedding_start_delta(handle=handle, consumer=self._consumer))
@@ -443,7 +446,8 @@ class DeltaCheckpoint:
         """Restores a save: its full checkpoint, then each delta of its chain.
 
         The whole chain is verified first, records, links and every byte of the files,
-        so that an error leaves everything as it was. The next save is a delta upon it.
+        so that an error leaves everything as it was. The next save is a delta upon it;
+        what is trained while it runs may be missing there.
 
         Args:
           path: of a save; None for the latest.
@@ -508,12 +512,11 @@ class DeltaCheckpoint:
             changed.
         """
         with self._lock:
-            number = self._number_of(path)
-            if not tf.io.gfile.exists(f"{self._prefix(number)}.json"):
-                raise tf.errors.NotFoundError(
-                    None, None, f"{self._prefix(number)}.json is missing"
-                )
-            record = _read_record(self._prefix(number))
+            self._number_of(path)
+            prefix = os.fspath(path)
+            if not tf.io.gfile.exists(f"{prefix}.json"):
+                raise tf.errors.NotFoundError(None, None, f"{prefix}.json is missing")
+            record = _read_record(prefix)
             if record.kind != _DELTA:
                 raise ValueError(f"{record.prefix} is full; restore it")
             at = None if self._tip is None else self._tip.link

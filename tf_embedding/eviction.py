@@ -184,7 +184,7 @@ EvictOption = Union[GlobalStepEvict, TimeEvict, L2WeightEvict, FrequencyEvict, C
 KINDS = (GlobalStepEvict, TimeEvict, L2WeightEvict, FrequencyEvict, CapacityEvict)
 
 
-def as_tuple(option: Any, argument: str = "evict_option") -> tuple[EvictOption, ...]:
+def as_tuple(option: Any) -> tuple[EvictOption, ...]:
     """One option, several or None as a tuple of options, at most one of each kind.
 
     Raises:
@@ -197,10 +197,16 @@ def as_tuple(option: Any, argument: str = "evict_option") -> tuple[EvictOption, 
     for one in several:
         if not isinstance(one, KINDS):
             names = ", ".join(kind.__name__ for kind in KINDS)
-            raise TypeError(f"{argument} has {one!r}; it must be one or more of {names}, or None")
+            raise TypeError(
+                f"evict_option of EmbeddingVariableOption has {one!r}; it must be one or more of "
+                f"{names}, or None"
+            )
     kinds = [type(one).__name__ for one in several]
     if len(set(kinds)) < len(kinds):
-        raise ValueError(f"{argument} has {', '.join(kinds)}; give one of each kind at most")
+        raise ValueError(
+            f"evict_option of EmbeddingVariableOption has {', '.join(kinds)}; give one of each "
+            "kind at most"
+        )
     return several
 
 

@@ -517,9 +517,10 @@ class EmbeddingVariable(
         if step is None:
             present = tf.constant(-1, tf.int64)
         else:
-            present = tf.cast(step, tf.int64)
-            # Not the -1 that means the last update.
-            present = tf.where(present < 0, present - 1, present)
+            # The op takes -1 for the step of the last update.
+            check = tf.debugging.assert_non_negative(step, "step must be 0 or more")
+            with tf.control_dependencies([] if check is None else [check]):
+                present = tf.cast(step, tf.int64)
         evicted = parts.beside_each(
             self._handles(), lambda handle: ops.tf_embedding_evict(handle=handle, step=present)
         )

@@ -140,7 +140,7 @@ def kernels_on_host():
     if os.path.exists(report):
         os.remove(report)
     command = [venv_python("2.21.0"), "tools/device_tests.py", "ops", "--junitxml=" + report]
-    return read_report(report, call(command))
+    return read_report(report, call(command + PARALLEL))
 
 
 STEPS = [

@@ -48,6 +48,7 @@ _TESTS = [
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "test_memory_goes_back_after_removal": "removed rows are used again; clear gives memory back",
+    "changes_nothing[change9-counts]": "counts that make no sense are no error",
     "test_a_million_duplicates_are_summed_in_position_order": "summed in pieces of 256",
 }
 
@@ -132,7 +133,8 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    return subprocess.run(command + (arguments or _TESTS), cwd=ROOT, env=environment).returncode
+    tests = [] if any(argument.startswith("tests/") for argument in arguments) else _TESTS
+    return subprocess.run(command + arguments + tests, cwd=ROOT, env=environment).returncode
 
 
 if __name__ == "__main__":

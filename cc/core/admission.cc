@@ -81,7 +81,7 @@ double AnyOf(double p, int64_t count) {
 // The counters of a key, in its segment.
 class Places {
  public:
-  Places(const BloomShape& shape, uint64_t hash) {
+  void Find(const BloomShape& shape, uint64_t hash) {
     const int64_t segment =
         int64_t{ShardOfHash(hash, kLog2Segments)} * shape.segment_counters;
     const uint64_t first = MixKey(static_cast<int64_t>(hash));
@@ -231,63 +231,78 @@ Admission::~Admission() { UnmapPages(counters_, bloom_.bytes()); }
 int Admission::Admit(int shard, const int64_t* keys, const uint64_t* hashes,
                      const int64_t* counts, int n, int64_t step,
                      int64_t* totals) {
-  PerShard& here = *per_shard_[shard];
-  switch (spec_.kind) {
-    case AdmissionKind::kAll:
-      std::copy_n(counts, n, totals);
-      break;
-    case AdmissionKind::kCounter: {
-      here.candidates.Reserve(n);  // nothing throws from here on
-      for (int i = 0; i < n; ++i) {
-        uint32_t* const count = here.candidates.Find(hashes[i], keys[i]);
-        totals[i] = counts[i] + (count == nullptr ? 0 : *count);
-        const auto kept = static_cast<uint32_t>(
-            std::min<int64_t>(totals[i], kMaxCandidateCount));
-        if (count != nullptr) {
-          *count = kept;
-        } else if (totals[i] < spec_.filter_freq) {
-          here.candidates.Insert(hashes[i], keys[i], kept);
-        }
-      }
-      break;
-    }
-    case AdmissionKind::kBloom:
-      WithCounters(counters_, bloom_.counter_bytes, [&](auto* counters) {
-        std::optional<Places> next(Places(bloom_, hashes[0]));
-        for (int i = 0; i < n; ++i) {
-          const Places places = *next;
-          if (i + 1 < n) {
-            next.emplace(bloom_, hashes[i + 1]);
-            for (int h = 0; h < bloom_.num_hashes; ++h) {
-              TFE_PREFETCH_WRITE(counters + (*next)[h]);
-            }
-          }
-          totals[i] = ToInt64(Raise(counters, bloom_, places, counts[i]));
-        }
-      });
-      break;
-    case AdmissionKind::kProbabilistic: {
-      const uint64_t seed = MixKey(static_cast<int64_t>(spec_.seed));
-      const uint64_t stepped =
-          MixKey(static_cast<int64_t>(seed + static_cast<uint64_t>(step)));
-      for (int i = 0; i < n; ++i) {
-        const uint64_t drawn =
-            MixKey(static_cast<int64_t>(hashes[i] ^ stepped));
-        const double uniform = static_cast<double>(drawn >> 11) * 0x1p-53;
-        totals[i] =
-            uniform < AnyOf(spec_.probability, counts[i]) ? counts[i] : 0;
-      }
-      break;
-    }
+  // What the total must reach; of a draw, 1.
+  int64_t least = spec_.filter_freq;
+  if (spec_.kind == AdmissionKind::kCounter) {
+    CountCandidates(keys, hashes, counts, n, totals,
+                    &per_shard_[shard]->candidates);
+  } else if (spec_.kind == AdmissionKind::kBloom) {
+    CountInBloom(hashes, counts, n, totals);
+  } else {
+    Draw(hashes, counts, n, step, totals);
+    least = 1;
   }
-  const bool counts_to = spec_.kind == AdmissionKind::kCounter ||
-                         spec_.kind == AdmissionKind::kBloom;
   int admitted = 0;
   for (int i = 0; i < n; ++i) {
-    if (counts_to && totals[i] < spec_.filter_freq) totals[i] = 0;
-    if (totals[i] > 0) ++admitted;
+    if (totals[i] < least) {
+      totals[i] = 0;
+    } else {
+      ++admitted;
+    }
   }
   return admitted;
+}
+
+void Admission::CountCandidates(const int64_t* keys, const uint64_t* hashes,
+                                const int64_t* counts, int n, int64_t* totals,
+                                ShardIndex* candidates) const {
+  candidates->Reserve(n);  // nothing throws from here on
+  for (int i = 0; i < n; ++i) {
+    TFE_PREFETCH_READ(candidates->buckets() +
+                      BucketOfHash(hashes[i], candidates->num_buckets()));
+  }
+  for (int i = 0; i < n; ++i) {
+    uint32_t* const count = candidates->Find(hashes[i], keys[i]);
+    totals[i] = counts[i] + (count == nullptr ? 0 : *count);
+    const auto kept =
+        static_cast<uint32_t>(std::min<int64_t>(totals[i], kMaxCandidateCount));
+    if (count != nullptr) {
+      *count = kept;
+    } else if (totals[i] < spec_.filter_freq) {
+      candidates->Insert(hashes[i], keys[i], kept);
+    }
+  }
+}
+
+void Admission::CountInBloom(const uint64_t* hashes, const int64_t* counts,
+                             int n, int64_t* totals) {
+  WithCounters(counters_, bloom_.counter_bytes, [&](auto* counters) {
+    // Those of a key and of the next one, on their way from memory.
+    Places places[2];
+    places[0].Find(bloom_, hashes[0]);
+    for (int i = 0; i < n; ++i) {
+      if (i + 1 < n) {
+        Places& next = places[(i + 1) % 2];
+        next.Find(bloom_, hashes[i + 1]);
+        for (int h = 0; h < bloom_.num_hashes; ++h) {
+          TFE_PREFETCH_WRITE(counters + next[h]);
+        }
+      }
+      totals[i] = ToInt64(Raise(counters, bloom_, places[i % 2], counts[i]));
+    }
+  });
+}
+
+void Admission::Draw(const uint64_t* hashes, const int64_t* counts, int n,
+                     int64_t step, int64_t* totals) const {
+  const uint64_t seed = MixKey(static_cast<int64_t>(spec_.seed));
+  const uint64_t stepped =
+      MixKey(static_cast<int64_t>(seed + static_cast<uint64_t>(step)));
+  for (int i = 0; i < n; ++i) {
+    const uint64_t drawn = MixKey(static_cast<int64_t>(hashes[i] ^ stepped));
+    const double uniform = static_cast<double>(drawn >> 11) * 0x1p-53;
+    totals[i] = uniform < AnyOf(spec_.probability, counts[i]) ? counts[i] : 0;
+  }
 }
 
 void Admission::Trim(int shard) {
@@ -309,7 +324,8 @@ int64_t Admission::Count(int shard, uint64_t hash, int64_t key) const {
     return count == kNoRow ? 0 : count;
   }
   if (spec_.kind != AdmissionKind::kBloom) return 0;
-  const Places places(bloom_, hash);
+  Places places;
+  places.Find(bloom_, hash);
   return ToInt64(
       WithCounters(counters_, bloom_.counter_bytes, [&](const auto* counters) {
         return Smallest(counters, bloom_, places);

@@ -60,7 +60,8 @@
 // number of shards.
 //
 // Cost: a table without a filter has no Admission. With one, a key that has a
-// row costs nothing more, and a key without one a second search.
+// row costs nothing more, and a key without one a second search, whose lines
+// are asked for a block of keys before.
 //
 // Thread safety: the lock of shard s guards all that concerns s, const methods
 // as a reader, the others as the writer; the table's layout lock guards the
@@ -134,9 +135,6 @@ class Admission {
   const AdmissionSpec& spec() const { return spec_; }
   const BloomShape& bloom() const { return bloom_; }
 
-  // At most so many keys at a time.
-  static constexpr int kMaxKeys = 32;
-
   // Counts the occurrences of n distinct keys without a row; hashes are their
   // MixKey. totals[i]: all occurrences of keys[i] so far if it is admitted,
   // else 0. The rows must follow, and Forget for each of them. Returns how
@@ -184,6 +182,15 @@ class Admission {
  private:
   Admission(const AdmissionSpec& spec, const BloomShape& bloom,
             int log2_shards);
+
+  // Set totals: to counts so far and these, or of draws to these or 0.
+  void CountCandidates(const int64_t* keys, const uint64_t* hashes,
+                       const int64_t* counts, int n, int64_t* totals,
+                       ShardIndex* candidates) const;
+  void CountInBloom(const uint64_t* hashes, const int64_t* counts, int n,
+                    int64_t* totals);
+  void Draw(const uint64_t* hashes, const int64_t* counts, int n, int64_t step,
+            int64_t* totals) const;
 
   struct alignas(kCacheLine) PerShard {
     explicit PerShard(double phase) : candidates(phase) {}

@@ -214,8 +214,7 @@ std::string BlockBuilder::Finish() {
 uint32_t FrameChecksum(const std::string& bytes) {
   uint32_t checksum = 0;
   if (bytes.size() < kChecksumBytes) return checksum;
-  std::memcpy(&checksum, &bytes[bytes.size() - kChecksumBytes],
-              kChecksumBytes);
+  std::memcpy(&checksum, &bytes[bytes.size() - kChecksumBytes], kChecksumBytes);
   return checksum;
 }
 

@@ -61,9 +61,9 @@ Status CheckpointMerger::ReadFooters() {
       }
       part.is_delta = IsDelta(part.footer);
       if (part.is_delta != (s > 0)) {
-        return InvalidArgument(
-            source->name(), " is ", part.is_delta ? "a delta" : "no delta",
-            "; a full checkpoint comes first, then deltas");
+        return InvalidArgument(source->name(), " is ",
+                               part.is_delta ? "a delta" : "no delta",
+                               "; a full checkpoint comes first, then deltas");
       }
       footers.push_back(part.footer);
       num_blocks_ = std::max(num_blocks_, part.footer.num_blocks);
@@ -84,6 +84,7 @@ Status CheckpointMerger::ReadFooters() {
   footer_.part = 0;
   footer_.num_parts = 1;
   footer_.kinds = {kRowsKind};
+  footer_.bloom = BloomShape();
   footer_.rows = 0;
   footer_.step = -1;
   return Status();
@@ -105,9 +106,8 @@ Status CheckpointMerger::ReadBlock(Part* part, int64_t number) const {
     const char* records;
     TFE_RETURN_IF_ERROR(
         In(*part->source, ParseBlock(*bytes, what, &header, &records)));
-    TFE_RETURN_IF_ERROR(
-        In(*part->source,
-           CheckBlock(header, number, kinds[k], part->footer, what)));
+    TFE_RETURN_IF_ERROR(In(*part->source, CheckBlock(header, number, kinds[k],
+                                                     part->footer, what)));
     if (kinds[k] == kRemovedKind) {
       if (header.record_bytes() != sizeof(int64_t)) {
         return DataLoss(part->source->name(), ": ", what,

@@ -158,6 +158,10 @@ Status DeviceTable::Create(DeviceTableOptions options,
     return InvalidArgument("dim is ", options.dim, "; it must be in [1, ",
                            kMaxDim, "]");
   }
+  if (options.reserve < 0 || options.reserve > kMaxRows) {
+    return InvalidArgument("init_capacity is ", options.reserve,
+                           "; it must be in [0, ", kMaxRows, "]");
+  }
   std::shared_ptr<const Initializer> initializer;
   TFE_RETURN_IF_ERROR(
       Initializer::Create(options.initializer, options.dim, &initializer));

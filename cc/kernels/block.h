@@ -104,7 +104,7 @@ class Block {
 };
 
 inline absl::Status GetBlock(const tensorflow::Variant& variant, int64_t index,
-                      const Block** block) {
+                             const Block** block) {
   *block = variant.get<Block>();
   if (*block != nullptr) return absl::OkStatus();
   return absl::InvalidArgumentError(

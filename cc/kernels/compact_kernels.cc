@@ -88,8 +88,7 @@ class Bundle {
   }
   absl::Status Read(const std::string& key, const BundleEntryProto& entry,
                     Tensor* tensor) {
-    *tensor =
-        Tensor(entry.dtype(), tensorflow::TensorShape(entry.shape()));
+    *tensor = Tensor(entry.dtype(), tensorflow::TensorShape(entry.shape()));
     return Named(reader_.Lookup(key, tensor),
                  absl::StrCat(DataFile(entry), ", tensor ", key));
   }
@@ -120,9 +119,9 @@ class BundleElements : public ElementSource {
   absl::Status Open(const Bundle& bundle, const std::string& key,
                     const BundleEntryProto& entry) {
     name_ = absl::StrCat(bundle.DataFile(entry), ", tensor ", key);
-    TF_RETURN_IF_ERROR(Named(bundle.env()->NewRandomAccessFile(
-                                 bundle.DataFile(entry), &file_),
-                             name_));
+    TF_RETURN_IF_ERROR(
+        Named(bundle.env()->NewRandomAccessFile(bundle.DataFile(entry), &file_),
+              name_));
     const int64_t n = tensorflow::TensorShape(entry.shape()).num_elements();
     auto offset = static_cast<uint64_t>(entry.offset());
     const auto end = offset + static_cast<uint64_t>(entry.size());
@@ -177,9 +176,9 @@ class BundleElements : public ElementSource {
   };
 
   absl::Status Damaged(int64_t element) const {
-    return absl::DataLossError(absl::StrCat(
-        name_, " is damaged: the length of element ", element,
-        " cannot be, or it is not followed by a footer"));
+    return absl::DataLossError(
+        absl::StrCat(name_, " is damaged: the length of element ", element,
+                     " cannot be, or it is not followed by a footer"));
   }
   absl::Status ReadAt(uint64_t offset, std::string* bytes) const {
     absl::string_view read;
@@ -275,8 +274,8 @@ class CompactCheckpointsOp : public OpKernel {
         OP_REQUIRES_OK(context, Named(writer.Add(key, tensor), output));
         continue;
       }
-      OP_REQUIRES_OK(context,
-                     MergeTable(bundles, key, output, &writer, &written, &read));
+      OP_REQUIRES_OK(
+          context, MergeTable(bundles, key, output, &writer, &written, &read));
     }
     OP_REQUIRES_OK(context, Named(writer.Finish(), output));
     const auto n = static_cast<int64_t>(written.size());

@@ -75,6 +75,28 @@ class Features:
         return inputs
 
 
+def bounds(
+    filter_freq: int = 0, steps_to_live: Optional[int] = None, max_keys: Optional[int] = None
+) -> Optional[te.EmbeddingVariableOption]:
+    """What bounds the memory of a table; None where nothing does.
+
+    Args:
+      filter_freq: a key earns its row when it has been trained so many times; 0 and 1
+        for the first time.
+      steps_to_live: a row goes when it was not trained for so many steps.
+      max_keys: rows at most; those that were not trained for longest go.
+    """
+    evicts: List[te.eviction.EvictOption] = []
+    if steps_to_live is not None:
+        evicts.append(te.GlobalStepEvict(steps_to_live))
+    if max_keys is not None:
+        evicts.append(te.CapacityEvict(max_keys, order="version"))
+    filters = te.CounterFilter(filter_freq) if filter_freq > 1 else None
+    if filters is None and not evicts:
+        return None
+    return te.EmbeddingVariableOption(filter_option=filters, evict_option=evicts)
+
+
 class Tables(keras.layers.Layer):
     """One embedding table per feature: a list of vectors for a dict of keys."""
 
@@ -97,6 +119,7 @@ class DynamicTables(Tables):
       seed: of the initial rows.
       optimizer: makes the optimizer of these rows; None leaves them to the one
         that the model is compiled with.
+      option: of each table: which keys earn a row and which rows go, see `bounds`.
     """
 
     def __init__(
@@ -106,6 +129,7 @@ class DynamicTables(Tables):
         initializer: str,
         seed: int,
         optimizer: Optional[Callable] = None,
+        option: Optional[te.EmbeddingVariableOption] = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -117,6 +141,7 @@ class DynamicTables(Tables):
                 initializer=initializer,
                 seed=seed + i,
                 optimizer=optimizer() if optimizer else None,
+                ev_option=option,
             )
             for i, name in enumerate(names)
         ]
@@ -296,6 +321,7 @@ def make_model(
     learning_rate: float,
     seed: int,
     hash_buckets: Optional[int] = None,
+    option: Optional[te.EmbeddingVariableOption] = None,
 ) -> Tuple[keras.Model, List[Tables]]:
     """Builds and compiles a model; returns it and its tables. All its variables exist then.
 
@@ -307,6 +333,7 @@ def make_model(
       optimizer, learning_rate: see make_optimizer.
       seed: of dense weights and of initial rows.
       hash_buckets: None for dynamic tables, else the rows of each hashed table.
+      option: of each dynamic table; None for a row for each key, for ever.
     """
     keras.utils.set_random_seed(seed)
     stores: List[Tables] = []
@@ -317,7 +344,9 @@ def make_model(
         else:
             seed_here = seed + 1000 * len(stores)
             own = _wide_optimizer if ftrl else None
-            made = DynamicTables(features.names, width, initializer, seed_here, own, name=name)
+            made = DynamicTables(
+                features.names, width, initializer, seed_here, own, option, name=name
+            )
         stores.append(made)
         return made
 

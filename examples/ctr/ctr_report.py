@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 import numpy as np  # noqa: E402
 
-_COLOURS = ("#1f77b4", "#d95f02")
+_COLOURS = ("#1f77b4", "#d95f02", "#1b9e77")
 _ROWS = (
     ("final_auc", "AUC, last part of the stream"),
     ("final_logloss", "log loss, last part of the stream"),
@@ -76,28 +76,31 @@ def timed(history: Sequence[Mapping[str, float]]) -> List[Mapping[str, float]]:
 
 
 def draw(histories: Mapping[str, Sequence[Mapping[str, float]]], split: int, title: str) -> bytes:
-    """Draws AUC, rows in the tables and throughput over the stream; returns a PNG."""
-    figure, axes = plt.subplots(3, 1, figsize=(9, 9), sharex=True, constrained_layout=True)
+    """Draws AUC, rows in the tables, their memory and the speed over the stream; returns a PNG."""
+    figure, axes = plt.subplots(4, 1, figsize=(9, 11), sharex=True, constrained_layout=True)
     for (name, history), colour in zip(histories.items(), _COLOURS):
         rows = [e["rows"] for e in history]
         axes[0].plot(rows, _smooth(history, "auc"), color=colour, label=name)
         axes[1].plot(rows, [e["keys"] for e in history], color=colour, label=name)
+        axes[2].plot(rows, [e["bytes"] / 1e6 for e in history], color=colour, label=name)
         learned = timed(history)
         speed = [e["size"] / max(e["seconds"], 1e-9) for e in learned]
-        axes[2].plot([e["rows"] for e in learned], speed, color=colour, label=name)
+        axes[3].plot([e["rows"] for e in learned], speed, color=colour, label=name)
     axes[0].set_title(title)
     axes[0].set_ylabel("AUC of the next block")
     axes[0].axhline(0.5, color="#999999", linewidth=0.8)
     axes[1].set_ylabel("rows in the tables")
     axes[1].set_ylim(bottom=0)
-    axes[2].set_ylabel("examples/s")
+    axes[2].set_ylabel("memory of the tables, MB")
     axes[2].set_ylim(bottom=0)
-    axes[2].set_xlabel("rows of the stream so far")
+    axes[3].set_ylabel("examples/s")
+    axes[3].set_ylim(bottom=0)
+    axes[3].set_xlabel("rows of the stream so far")
     for axis in axes:
         axis.axvline(split, color="#999999", linestyle="--", linewidth=1)
         axis.grid(alpha=0.25)
         axis.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:,.6g}"))
-    axes[2].xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes[3].xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes[0].legend(loc="best")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
@@ -145,7 +148,7 @@ def write(
 <body><h1>{html.escape(title)}</h1>
 <p>Each block of rows is scored by the model as it stands, then trained on. {html.escape(note)}</p>
 {_table(["", *results], figures)}
-<img alt="AUC, rows and examples/s over the stream" src="data:image/png;base64,{encoded}">
+<img alt="AUC, rows, memory and examples/s over the stream" src="data:image/png;base64,{encoded}">
 <h2>Flags</h2>
 {_table(["flag", "value"], [[f"--{name}", str(value)] for name, value in flags.items()])}
 </body></html>

@@ -9,6 +9,7 @@ comes with the example:
     python examples/ctr/train.py                     # about a minute
     python examples/ctr/train.py --compare           # beside hashed embeddings
     python examples/ctr/train.py --model=deepfm --out=deepfm_out
+    python examples/ctr/train.py --filter-freq=2 --max-keys=20000 --compare   # bounded memory
 
 It prints AUC, log loss, keys, memory and examples/s, and leaves in --out a
 picture (report.png), a page (report.html), the figures (results.json),
@@ -28,6 +29,11 @@ the model frozen (or, with --online, still learning). Every id gets a row of its
 own when it is first trained: no vocabulary is built, no table size is guessed,
 no two ids share a row. That is what --compare shows, by running the same model
 over keras.layers.Embedding with ids hashed into --hash_buckets rows.
+
+Memory is bounded by --filter-freq (a key earns its row by coming again),
+--steps-to-live and --max-keys (rows go that are not trained any more). The report
+shows rows and memory over the stream beside AUC; with --compare the same model
+without these bounds too.
 """
 
 from __future__ import annotations
@@ -54,6 +60,8 @@ import ctr_stream
 import tensorflow as tf
 from absl import app, flags
 
+import tf_embedding as te
+
 _DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "flights.parquet")
 
 FLAGS = flags.FLAGS
@@ -74,7 +82,20 @@ flags.DEFINE_integer("block_rows", 4096, "Rows scored, then trained on, at a tim
 flags.DEFINE_integer("batch_size", 256, "Rows of one training step.")
 flags.DEFINE_float("test_fraction", 0.2, "The last part of the stream, for the final score.")
 flags.DEFINE_bool("online", False, "Go on learning in the last part, after each block's score.")
-flags.DEFINE_bool("compare", False, "Run the same model over hashed embeddings beside it.")
+flags.DEFINE_integer(
+    "filter_freq", 0, "A key earns its row when it was trained so many times.", lower_bound=0
+)
+flags.DEFINE_integer(
+    "steps_to_live", None, "A row goes when it was not trained for so many steps.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "max_keys", None, "Rows of each table at most; those not trained for longest go.", lower_bound=1
+)
+for _name in ("filter_freq", "steps_to_live", "max_keys"):
+    flags.DEFINE_alias(_name.replace("_", "-"), _name)
+flags.DEFINE_bool(
+    "compare", False, "Run the same model over hashed embeddings, and without bounds, beside it."
+)
 flags.DEFINE_integer("hash_buckets", 1000, "Rows of each hashed table of --compare.", lower_bound=1)
 flags.DEFINE_integer("seed", 1, "Seed of everything drawn.", lower_bound=0)
 flags.DEFINE_string("out", "ctr_out", "Directory for checkpoint, logs and report.")
@@ -85,7 +106,7 @@ flags.DEFINE_bool("restart", False, "Begin anew even if --out holds a checkpoint
 _DECISIVE = (
     "data", "format", "label", "time", "drop", "cross", "model", "dim", "hidden",
     "optimizer", "learning_rate", "block_rows", "batch_size", "test_fraction",
-    "online", "compare", "hash_buckets", "seed",
+    "online", "filter_freq", "steps_to_live", "max_keys", "compare", "hash_buckets", "seed",
 )  # fmt: skip
 
 
@@ -110,12 +131,16 @@ def _build(values: Dict[str, Any], out: str) -> ctr_stream.Stream:
     )  # fmt: skip
     features = ctr_models.Features(reader)
     contestants: List[ctr_stream.Contestant] = []
-    names = ("dynamic", "hashed") if values["compare"] else ("dynamic",)
-    for name in names:
+    option = ctr_models.bounds(
+        values["filter_freq"], values["steps_to_live"], values["max_keys"]
+    )
+    names = ["dynamic", "hashed"] if option is None else ["bounded", "dynamic", "hashed"]
+    for name in names if values["compare"] else names[:1]:
         model, tables = ctr_models.make_model(
             values["model"], features, values["dim"], hidden, values["optimizer"],
             values["learning_rate"], values["seed"],
             values["hash_buckets"] if name == "hashed" else None,
+            option if name == "bounded" else None,
         )  # fmt: skip
         contestants.append(ctr_stream.Contestant(name, model, tables))
     settings = ctr_stream.Settings(
@@ -154,6 +179,10 @@ def main(argv: List[str]) -> int:
     histories = {c.name: c.history for c in stream.contestants}
     paths = ctr_report.write(out, title, results, histories, values, stream.split, note)
     print(ctr_report.text_table(results))
+    tables = os.path.join(out, "tables.txt")
+    with open(tables, "w", encoding="utf-8") as file:
+        te.report(stream.contestants[0].model, print_fn=file.write)
+    print(f"tables: {tables}")
     print(f"report: {paths['html']}\npicture: {paths['png']}")
     print(f"logs: tensorboard --logdir={shlex.quote(os.path.join(out, 'tensorboard'))}")
     if not finished:

@@ -511,6 +511,66 @@ TEST(RowsComeByOtherWaysToo) {
   }
 }
 
+TEST(AnEvictedKeyHasToEarnItsRowAgain) {
+  TableOptions options;
+  options.dim = kDim;
+  options.log2_shards = 2;
+  options.initializer.a = kInitial;
+  options.admission = Counter(2);
+  options.eviction.l2_threshold = 0.1f;
+  options.eviction.l2_when = EvictWhen::kRequest;
+  std::unique_ptr<EmbeddingTable> table;
+  EXPECT_OK(EmbeddingTable::Create(options, &table));
+  // The vector of 1 becomes 0, that of 4 is -1/2, and 3 is a candidate.
+  Train(table.get(), {1, 1, 3, 4, 4, 4, 4, 4, 4});
+  SerialExecutor executor;
+  int64_t evicted;
+  EXPECT_OK(table->Evict(5, &evicted, &executor));
+  EXPECT_EQ(evicted, 1);
+  EXPECT_TRUE(Frequencies(*table, {1, 3, 4}) ==
+              (std::vector<int64_t>{0, 1, 6}));
+  Train(table.get(), {1}, 6);
+  EXPECT_EQ(table->size(), 1);
+  EXPECT_EQ(table->stats().candidates, 2);
+  Train(table.get(), {1, 3}, 7);
+  EXPECT_TRUE(Frequencies(*table, {1, 3, 4}) ==
+              (std::vector<int64_t>{2, 2, 6}));
+  EXPECT_EQ(table->size(), 3);
+  EXPECT_EQ(table->stats().counters.evicted, 1);
+  EXPECT_EQ(table->stats().counters.admitted, 4);
+}
+
+// A bound takes rows, never candidates; which is no matter of shards' threads.
+TEST(ABoundAndAFilter) {
+  const std::vector<int64_t> universe = testing::MixedKeys(5000);
+  Contents want;
+  for (int threads : {1, 4}) {
+    TableOptions options;
+    options.dim = kDim;
+    options.log2_shards = 3;
+    options.initializer.a = kInitial;
+    options.admission = Counter(2);
+    options.eviction.max_keys = 400;
+    std::unique_ptr<EmbeddingTable> table;
+    EXPECT_OK(EmbeddingTable::Create(options, &table));
+    testing::ThreadExecutor executor(threads);
+    testing::Rng rng(4);
+    for (int64_t step = 0; step < 40; ++step) {
+      std::vector<int64_t> keys(300);
+      for (int64_t& key : keys) key = universe[rng.Below(5000)];
+      Train(table.get(), keys, nullptr, step, &executor);
+      // The rows of the batch itself are spared.
+      EXPECT_TRUE(table->size() <= 700);
+    }
+    const TableStats stats = table->stats();
+    EXPECT_TRUE(stats.counters.evicted > 500 && stats.candidates > 500);
+    EXPECT_EQ(stats.size, stats.counters.admitted - stats.counters.evicted);
+    const Contents got = ExportAll(*table);
+    if (want.rows.empty()) want = got;
+    EXPECT_TRUE(got == want);
+  }
+}
+
 TEST(AnotherRuleKeepsTheCounts) {
   const auto table = Filtered(Counter(3));
   Train(table.get(), {1, 2, 2, 2});

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cc/core/checkpoint_format.h"
+#include "cc/core/checkpoint_merger.h"
 #include "cc/core/checkpoint_writer.h"
 #include "cc/core/crc32c.h"
 #include "cc/core/table.h"
@@ -265,6 +266,105 @@ TEST(PartsIntoOtherParts) {
     got.rows.insert(part.rows.begin(), part.rows.end());
   }
   EXPECT_TRUE(got == ExportAll(*whole));
+}
+
+// A save in memory.
+class Saved : public ElementSource {
+ public:
+  explicit Saved(CheckpointParts parts) : parts_(std::move(parts)) {}
+  std::string name() const override { return "saved"; }
+  int64_t num_parts() const override {
+    return static_cast<int64_t>(parts_.size());
+  }
+  int64_t num_elements(int64_t part) const override {
+    return static_cast<int64_t>(parts_[part].size());
+  }
+  Status Read(int64_t part, int64_t element, std::string* bytes) override {
+    ++reads;
+    *bytes = parts_[part][element];
+    return Status();
+  }
+  CheckpointParts parts_;
+  int64_t reads = 0;
+};
+
+Status Merge(const std::vector<ElementSource*>& sources,
+             std::vector<std::string>* merged) {
+  std::unique_ptr<CheckpointMerger> merger;
+  TFE_RETURN_IF_ERROR(CheckpointMerger::Create(sources, &merger));
+  merged->resize(merger->num_elements());
+  for (int64_t i = 0; i < merger->num_elements(); ++i) {
+    TFE_RETURN_IF_ERROR(merger->Encode(i, &(*merged)[i]));
+  }
+  for (size_t s = 0; s < sources.size(); ++s) {
+    const auto* const saved = static_cast<const Saved*>(sources[s]);
+    std::vector<uint32_t> want;
+    for (const auto& part : saved->parts_) {
+      for (const std::string& element : part) {
+        want.push_back(FrameChecksum(element));
+      }
+    }
+    EXPECT_TRUE(merger->SourceChecksums(s) == want);
+    EXPECT_EQ(saved->reads, static_cast<int64_t>(want.size()));
+  }
+  return Status();
+}
+
+// Chains whose saves have one block and many, in one part and in two.
+TEST(ChainsMerge) {
+  for (int num_parts : {1, 2}) {
+    testing::Rng rng(num_parts);
+    std::vector<std::unique_ptr<EmbeddingTable>> tables;
+    for (int p = 0; p < num_parts; ++p) tables.push_back(MakeTable(kDim, 3));
+    const std::vector<int64_t> keys = testing::MixedKeys(20000);
+    std::vector<std::unique_ptr<Saved>> saves;
+    for (int round = 0; round < 6; ++round) {
+      CheckpointParts parts;
+      for (int p = 0; p < num_parts; ++p) {
+        std::vector<int64_t> some, gone;
+        const int64_t n = round == 0 || round == 3 ? 20000 : 200;
+        for (int64_t i = 0; i < n; ++i) {
+          const int64_t key = keys[rng.Below(20000)];
+          if (PartOfHash(MixKey(key), num_parts) == p) some.push_back(key);
+          if (PartOfHash(MixKey(key + 1), num_parts) == p && i % 5 == 0) {
+            gone.push_back(key + 1);
+          }
+        }
+        Train(tables[p].get(), some);
+        Remove(tables[p].get(), gone);
+        Remove(tables[p].get(), {some.begin(), some.begin() + 20});
+        uint32_t since;
+        EXPECT_OK(tables[p]->StartDelta("a", &since));
+        EXPECT_EQ(since == 0, round == 0);
+        parts.push_back(Save(*tables[p], since, p, num_parts));
+        EXPECT_OK(tables[p]->FinishDelta("a"));
+      }
+      saves.push_back(std::make_unique<Saved>(std::move(parts)));
+    }
+    std::vector<ElementSource*> sources;
+    for (const auto& save : saves) sources.push_back(save.get());
+    std::vector<std::string> merged;
+    EXPECT_OK(Merge(sources, &merged));
+    EXPECT_TRUE(merged.size() > 4);
+    const auto got = MakeTable(kDim, 2);
+    SerialExecutor executor;
+    RestoreReport report;
+    EXPECT_OK(got->Restore({merged}, RestoreOptions(), &executor, &report));
+    Contents want = ExportAll(*tables[0]);
+    for (const auto& table : tables) {
+      const Contents part = ExportAll(*table);
+      want.rows.insert(part.rows.begin(), part.rows.end());
+    }
+    EXPECT_TRUE(ExportAll(*got) == want);
+    EXPECT_ERROR(Merge({sources[1], sources[2]}, &merged),
+                 StatusCode::kInvalidArgument, "saved is a delta");
+    EXPECT_ERROR(Merge({sources[0], sources[0]}, &merged),
+                 StatusCode::kInvalidArgument, "saved is no delta");
+    std::string* const bytes = &saves[2]->parts_[0][0];
+    bytes->back() ^= 1;
+    EXPECT_ERROR(Merge(sources, &merged), StatusCode::kDataLoss,
+                 "saved: block 0 of 1");
+  }
 }
 
 TEST(DeltasBesideTraining) {

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import event_files
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -149,13 +150,20 @@ def test_training_goes_on_where_it_stopped(filter_freq, tmp_path):
 
 
 def test_train_and_evaluate(tmp_path):
-    estimator = estimator_in(tmp_path)
+    estimator = estimator_in(tmp_path / "model")
+    logs = tmp_path / "logs"
+    hook = te.train.TableSummaryHook(save_steps=100, output_dir=str(logs))
     metrics, _ = te.estimator.train_and_evaluate(
         estimator,
-        te.estimator.TrainSpec(lambda: input_fn(None), max_steps=12),
+        te.estimator.TrainSpec(lambda: input_fn(None), max_steps=12, hooks=[hook]),
         te.estimator.EvalSpec(lambda: input_fn(1), steps=None, start_delay_secs=0, throttle_secs=0),
     )
     assert metrics["global_step"] == 12 and metrics["auc"] > 0.75
+    # A hook as of any session; both columns have a table.
+    scalars = event_files.scalars(logs)
+    assert sorted(scalars) == [1, 12]
+    keys = {tag: value for tag, value in scalars[12].items() if tag.endswith("/keys")}
+    assert sorted(keys.values()) == [12, 30]
 
 
 def test_warm_start(tmp_path):

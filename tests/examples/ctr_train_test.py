@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 _EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples")
 sys.path.insert(0, os.path.join(_EXAMPLES, "ctr"))
@@ -47,14 +48,17 @@ def learnable(tmp_path_factory):
     return path
 
 
-def make_stream(path, out, model="lr_ftrl", flags=None, buckets=(None,), **settings):
+def make_stream(
+    path, out, model="lr_ftrl", flags=None, buckets=(None,), option=None, **settings
+):
     reader = ctr_readers.open_reader(path)
     features = ctr_models.Features(reader)
     contestants = []
     for rows in buckets:
         made, tables = ctr_models.make_model(
-            model, features, 4, [8], *ctr_models.DEFAULTS[model], seed=3, hash_buckets=rows
-        )
+            model, features, 4, [8], *ctr_models.DEFAULTS[model], seed=3, hash_buckets=rows,
+            option=option,
+        )  # fmt: skip
         name = "hashed" if rows else "dynamic"
         contestants.append(ctr_stream.Contestant(name, made, tables))
     # Blocks of whole batches: another size of batch would cost another trace.
@@ -177,6 +181,42 @@ def test_each_model_learns_over_dynamic_and_hashed_tables(learnable, tmp_path, m
     assert results["hashed"]["keys"] == layers * len(features.names) * 50
 
 
+def test_bounds_hold(flights, tmp_path):
+    def run(name, **bounds):
+        stream = make_stream(flights, tmp_path / name, option=ctr_models.bounds(**bounds))
+        stream.run()
+        (tables,) = stream.contestants[0].tables
+        return stream.contestants[0], tables.by_feature()
+
+    assert ctr_models.bounds() is ctr_models.bounds(filter_freq=1) is None
+    reader = ctr_readers.open_reader(flights)
+    features = ctr_models.Features(reader)
+    (block,) = reader.blocks(3072, 0, 3072)  # What is trained on, in 24 steps.
+    trained = features.encode(block)
+
+    _, found = run("filter", filter_freq=3)
+    for name, variable in found.items():
+        keys, counts = np.unique(trained[name], return_counts=True)
+        assert int(variable.size()) == (counts >= 3).sum(), name
+        assert variable.contains(keys[counts >= 3]).numpy().all(), name
+
+    bounded, found = run("keys", max_keys=200)
+    for name, variable in found.items():
+        distinct = len(np.unique(trained[name]))
+        stats = variable.stats()
+        assert int(stats.keys) == min(distinct, 200), name
+        assert int(stats.inserted) - int(stats.evicted) == int(stats.keys), name
+    # Over the stream the rows stay within the bounds.
+    assert max(e["keys"] for e in bounded.history) <= 200 * len(found)
+
+    _, found = run("steps", steps_to_live=8)
+    for variable in found.values():
+        variable.evict()
+        # The versions of the last 24 steps are 0 to 23.
+        rows = variable.export()
+        assert len(rows.keys) and int(tf.reduce_min(rows.version)) >= 15
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
@@ -206,6 +246,7 @@ def test_report_of_a_run_with_nothing_to_score(tmp_path):
 
 def command(data, out, *flags):
     words = ["--block_rows=256", "--batch_size=128", "--test_fraction=0.25", "--compare"]
+    words.append("--filter-freq=2")
     return [sys.executable, TRAIN, f"--data={data}", f"--out={out}", *words, *flags]
 
 
@@ -221,12 +262,16 @@ def complete(flights, tmp_path_factory):
 def test_command(complete):
     out, done = complete
     assert "4,096/4,096 rows" in done.stderr and "examples/s" in done.stderr
-    assert re.search(r"AUC, last part of the stream +0\.\d{4} +0\.\d{4}", done.stdout)
+    assert re.search(r"AUC, last part of the stream( +0\.\d{4}){3}", done.stdout)
     with open(out / "results.json") as file:
         results = json.load(file)["results"]
     assert results["dynamic"]["stream_auc"] > 0.53
     assert results["dynamic"]["final_auc"] > 0.52
     assert results["dynamic"]["keys"] > 1000
+    assert 0 < results["bounded"]["keys"] < results["dynamic"]["keys"]
+    tables = (out / "tables.txt").read_text(encoding="utf-8").splitlines()
+    rows = {line.split()[0]: line.split() for line in tables[1:]}
+    assert len(rows) == 22 and rows["total"][1] == f"{results['bounded']['keys']:,}"
     with open(out / "report.png", "rb") as file:
         picture = file.read()
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
@@ -234,7 +279,7 @@ def test_command(complete):
     assert "data:image/png;base64," in page and "--hash_buckets" in page
     # Self-contained: nothing is loaded from elsewhere.
     assert "<script" not in page and "<link" not in page and "http" not in page
-    for name in ("dynamic", "hashed"):
+    for name in ("bounded", "dynamic", "hashed"):
         logs = os.listdir(out / "tensorboard" / name)
         assert logs and all(log.startswith("events.out.tfevents") for log in logs)
 

@@ -29,7 +29,8 @@ def asked_elsewhere(path: str, inputs: dict[str, np.ndarray], folder: str) -> np
     script = (
         "import sys, numpy as np, tensorflow as tf\n"
         "path, folder = sys.argv[1:]\n"
-        "serving = tf.saved_model.load(path).signatures['serving_default']\n"
+        "loaded = tf.saved_model.load(path)\n"
+        "serving = loaded.signatures['serving_default']\n"
         "inputs = {k: tf.constant(v) for k, v in np.load(folder + '/inputs.npz').items()}\n"
         "(answer,) = serving(**inputs).values()\n"
         "assert not [m for m in sys.modules if m.startswith('tf_embedding')]\n"
@@ -75,5 +76,6 @@ def test_functional_with_ragged_and_dense_features(tmp_path):
     model.fit(data, epochs=3, verbose=0)
     te.export.stock(model, tmp_path)
     assert b"TfEmbedding" not in (tmp_path / "saved_model.pb").read_bytes()
-    got = tf.saved_model.load(str(tmp_path)).serve(asked)
+    loaded = tf.saved_model.load(str(tmp_path))
+    got = loaded.serve(asked)
     np.testing.assert_allclose(got, model(asked, training=False), rtol=0, atol=1e-6)

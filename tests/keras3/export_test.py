@@ -138,7 +138,8 @@ def test_dense_features(tmp_path):
     model.fit({"ids": RNG.integers(0, 40, (32, 3))}, RNG.random((32, 1)), verbose=0)
     te.export.stock(model, tmp_path)
     asked = {"ids": tf.constant(RNG.integers(0, 60, (10, 3)))}
-    got = tf.saved_model.load(str(tmp_path)).serve(asked)
+    loaded = tf.saved_model.load(str(tmp_path))
+    got = loaded.serve(asked)
     np.testing.assert_allclose(got, model(asked), rtol=0, atol=1e-6)
     assert b"TfEmbedding" not in (tmp_path / "saved_model.pb").read_bytes()
 
@@ -159,6 +160,6 @@ def test_a_model_that_does_not_tell_its_inputs(tmp_path):
         te.export.stock(model, tmp_path / "m")
     spec = tf.TensorSpec([None, 2], tf.int64, name="ids")
     te.export.stock(model, tmp_path / "m", signatures=tf.function(model, input_signature=[spec]))
-    serving = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"]
-    (got,) = serving(ids=asked).values()
+    loaded = tf.saved_model.load(str(tmp_path / "m"))
+    (got,) = loaded.signatures["serving_default"](ids=asked).values()
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)

@@ -76,30 +76,24 @@ def _u64(value: int) -> tf.Tensor:
     return tf.constant(value, tf.uint64)
 
 
-def _low(x: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.bitwise_and(x, _u64(_LOW))
-
-
-def _high(x: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.right_shift(x, _u64(32))
-
-
 def _words(keys: tf.Tensor, dim: int, seed: int) -> tf.Tensor:
     """A word below 2^32 for each key and column: uint64 [n, dim]."""
+    mask, half = _u64(_LOW), _u64(32)
+    xor, right_shift = tf.bitwise.bitwise_xor, tf.bitwise.right_shift
     blocks = (dim + 3) // 4
     counter = tf.bitcast(keys, tf.uint64)[:, None]
     shape = tf.stack([tf.size(keys), blocks])
-    c0 = tf.broadcast_to(_low(counter), shape)
-    c1 = tf.broadcast_to(_high(counter), shape)
+    c0 = tf.broadcast_to(tf.bitwise.bitwise_and(counter, mask), shape)
+    c1 = tf.broadcast_to(right_shift(counter, half), shape)
     c2 = tf.broadcast_to(tf.constant(np.arange(blocks, dtype=np.uint64))[None, :], shape)
     c3 = tf.zeros_like(c0)
+    m0, m1 = _u64(_MULTIPLIERS[0]), _u64(_MULTIPLIERS[1])
     k0, k1 = seed & _LOW, (seed >> 32) & _LOW
     for _ in range(10):
-        p0 = c0 * _u64(_MULTIPLIERS[0])
-        p1 = c2 * _u64(_MULTIPLIERS[1])
-        c0 = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(p1), c1), _u64(k0))
-        c2 = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(p0), c3), _u64(k1))
-        c1, c3 = _low(p1), _low(p0)
+        p0, p1 = c0 * m0, c2 * m1
+        c0 = xor(xor(right_shift(p1, half), c1), _u64(k0))
+        c2 = xor(xor(right_shift(p0, half), c3), _u64(k1))
+        c1, c3 = tf.bitwise.bitwise_and(p1, mask), tf.bitwise.bitwise_and(p0, mask)
         k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     words = tf.stack([c0, c1, c2, c3], axis=2)
     return tf.reshape(words, tf.stack([tf.size(keys), 4 * blocks]))[:, :dim]
