@@ -214,7 +214,7 @@ def deltas(scene: Scene) -> None:
         calls, size = map(int, file.read().split())
     assert calls > 15 and size > 500 * 56, (calls, size)
     points = [{"calls": n} for n in range(calls)]
-    points += [{"size": random.Random(n).randrange(size)} for n in range(60)]
+    points += [{"size": random.Random(n).randrange(size)} for n in range(30)]
     ended = 0
     for count, point in enumerate(points):
         killed = save_in_a_fork(**point)
