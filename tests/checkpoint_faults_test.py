@@ -187,7 +187,8 @@ def deltas(scene: Scene) -> None:
     after = scene.content(scene.ev)
     kept = shutil.copytree(folder, folder + "_kept")
 
-    def save_in_a_fork(**how: int) -> None:
+    def save_in_a_fork(**how: int) -> bool:
+        """Whether it was killed; else it ended."""
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
         pid = os.fork()
@@ -196,7 +197,9 @@ def deltas(scene: Scene) -> None:
             writer.save()
             os._exit(0)
         status = os.waitpid(pid, 0)[1]
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        assert killed or status == 0, status
+        return killed
 
     scene.arm()
     pid = os.fork()
@@ -211,12 +214,15 @@ def deltas(scene: Scene) -> None:
         calls, size = map(int, file.read().split())
     assert calls > 15 and size > 500 * 56, (calls, size)
     points = [{"calls": n} for n in range(calls)]
-    points += [{"size": random.Random(n).randrange(size)} for n in range(60)]
+    points += [{"size": random.Random(n).randrange(size)} for n in range(30)]
+    ended = 0
     for count, point in enumerate(points):
-        save_in_a_fork(**point)
+        killed = save_in_a_fork(**point)
+        ended += not killed
         chain(scene.reader).restore()
         got = scene.content(scene.reader)
-        assert got == before or (got == after and "calls" in point), point
+        # Killed behind its last deed, a save may have been done.
+        assert got == after or (killed and got == before), point
         if count % 10 == 0 and got == before:
             # The process lives on, as after an error: what it saves next has all.
             pid = os.fork()
@@ -226,6 +232,8 @@ def deltas(scene: Scene) -> None:
             assert os.waitpid(pid, 0)[1] == 0
             chain(scene.reader).restore()
             assert scene.content(scene.reader) == after
+    # How often a save calls the file system differs by a few.
+    assert ended < len(points) / 10, (ended, len(points))
     # A full disk and the like: an error that names the file, and nothing is lost.
     for how in (
         {"size": 20000, "fault": errno.ENOSPC},
