@@ -319,7 +319,9 @@ def build_elements(
         if not has_candidates:
             yield from part.add(end, records)
             continue
-        for pair in zip(part.add(end, records), beside.add(end, waiting)):
+        # Each generator must run to its end, which zip alone would not make the second do.
+        of_rows, of_candidates = list(part.add(end, records)), list(beside.add(end, waiting))
+        for pair in zip(of_rows, of_candidates):
             yield from pair
     yield part.finish()
 
