@@ -20,7 +20,7 @@ DUPLICATES = ("error", "first", "last")
 
 
 def load_pretrained(
-    variable: EmbeddingVariable,
+    variable: Any,
     path: Any,
     format: Optional[str] = None,
     keys: str = "auto",
@@ -36,17 +36,17 @@ def load_pretrained(
     keep theirs.
 
     Args:
-      variable: whose rows to set.
+      variable: whose rows to set: an `EmbeddingVariable`, or a layer of `te.layers` that
+        has one, as its attribute `variable`.
       path: of the file.
       format: "npz" (arrays keys and values), "parquet" (columns key and vector),
         "word2vec", "word2vec-binary" or "glove"; None: by the name.
       keys: "integers", "strings", which are hashed by `te.hashing.hash_strings`, or
         "auto": numbers are keys, words are hashed, and text files hold words.
       duplicates: of the rows of one key, which holds: "first", "last", or "error".
-      frozen: the rows are to stay as they are. Freezing is of a whole variable: it
-        must be made with `trainable=False`, or belong to a layer of which
-        `trainable` is False. Where it is not, that is an error. Words to be trained
-        beside frozen ones take a second variable.
+      frozen: the rows are to stay as they are. Freezing is of a whole variable or
+        layer: its `trainable` must be False, else that is an error. Words to be
+        trained beside frozen ones take a second variable.
       step: the version to stamp, an int below 2^32 - 1.
 
     Returns:
@@ -71,10 +71,13 @@ def load_pretrained(
     >>> words.sparse_read(te.hashing.hash_strings(["dog"])).numpy().tolist()
     [[4.0, 5.0, 6.0]]
     """
+    owner = variable
+    if not isinstance(variable, EmbeddingVariable):
+        variable = getattr(owner, "variable", None)
     if not isinstance(variable, EmbeddingVariable):
         raise ValueError(
-            f"variable is {type(variable).__name__}; it must be an EmbeddingVariable, of a layer "
-            "its attribute `variable`"
+            f"variable is {type(owner).__name__}; it must be an EmbeddingVariable, or a layer that "
+            "has one"
         )
     if duplicates not in DUPLICATES:
         raise ValueError(f"duplicates is {duplicates!r}; it must be one of {DUPLICATES}")
@@ -83,10 +86,10 @@ def load_pretrained(
             "load_pretrained reads a file, which a graph does not; make a checkpoint by "
             "tf-embedding import --layout=saver and restore it by a Saver"
         )
-    if frozen and variable.trainable:
+    if frozen and owner.trainable:
         raise ValueError(
-            f"frozen is True and variable {variable.name!r} would be trained; make it with "
-            "trainable=False, or set trainable=False on its layer"
+            f"frozen is True and {owner.name!r} would be trained; make the variable with "
+            "trainable=False, or set trainable=False on the layer and pass the layer"
         )
     reader = readers.open_reader(path, format, keys, variable.dim)
     skip = _rows_to_skip(reader, duplicates)

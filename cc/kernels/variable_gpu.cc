@@ -64,7 +64,6 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("matrix", &spec.matrix));
     OP_REQUIRES_OK(context, context->GetAttr("init_capacity", &reserve));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
-    OP_REQUIRES_OK(context, CheckNoFilter(context));
     OP_REQUIRES_OK(context, CheckNoLimits(context));
     OP_REQUIRES(context, dim <= kMaxDim,
                 absl::InvalidArgumentError(absl::StrCat(
@@ -109,15 +108,6 @@ class VariableHandleOp : public OpKernel {
   }
 
  private:
-  static absl::Status CheckNoFilter(OpKernelConstruction* context) {
-    std::string filter;
-    TF_RETURN_IF_ERROR(context->GetAttr("filter", &filter));
-    if (filter.empty()) return absl::OkStatus();
-    return absl::UnimplementedError(
-        "filter_option is not available for a variable on a GPU; make the "
-        "variable under tf.device(\"/CPU:0\"), or without a filter");
-  }
-
   // Rows come and go on a device as they are told to, not by rules.
   static absl::Status CheckNoLimits(OpKernelConstruction* context) {
     int64_t steps, frequency, keys, bytes;

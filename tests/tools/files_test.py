@@ -351,7 +351,9 @@ def test_frozen_rows_stay_and_trainable_ones_move(tmp_path) -> None:
     outputs = tf.keras.layers.Dense(1)(layers["frozen"](inputs) + layers["tuned"](inputs))
     model = tf.keras.Model(inputs, outputs)
     for name, layer in layers.items():
-        te.io.load_pretrained(layer.variable, path, frozen=name == "frozen")
+        te.io.load_pretrained(layer, path, frozen=name == "frozen")
+    with pytest.raises(ValueError, match="'tuned' would be trained"):
+        te.io.load_pretrained(layers["tuned"], path, frozen=True)
     model.compile(te.optimizers.SGD(0.5), "mse")
     model.fit(tf.constant(WORDS[:4]), np.ones(4), epochs=2, verbose=0)
     keys = keys_of(WORDS)
