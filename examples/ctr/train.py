@@ -14,7 +14,8 @@ comes with the example:
 It prints AUC, log loss, keys, memory and examples/s, and leaves in --out a
 picture (report.png), a page (report.html), the figures (results.json),
 TensorBoard logs and a checkpoint. Stop it with Ctrl-C and run the same command
-again: it goes on where it stopped, to the same result bit for bit.
+again: it goes on where it stopped, to the same result bit for bit (but for evictions:
+see README.md).
 
 Other data, in the format in which it is published:
 
