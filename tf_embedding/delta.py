@@ -243,7 +243,7 @@ class DeltaCheckpoint:
             )
         self._checkpoint = checkpoint
         directory = os.fspath(directory)
-        self._directory = directory.rstrip("/") or directory
+        self._directory: str = directory.rstrip("/") or directory
         self._name = name
         self._read_only = read_only
         # Of this object alone, so that two never share a base.
