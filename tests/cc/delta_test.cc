@@ -345,7 +345,7 @@ TEST(ChainsMerge) {
     for (const auto& save : saves) sources.push_back(save.get());
     std::vector<std::string> merged;
     EXPECT_OK(Merge(sources, &merged));
-    EXPECT_TRUE(merged.size() > 4);
+    EXPECT_TRUE(merged.size() >= 3);  // blocks, and the footer
     const auto got = MakeTable(kDim, 2);
     SerialExecutor executor;
     RestoreReport report;

@@ -243,7 +243,8 @@ def test_canned_v2_estimators_answer_in_a_fresh_process(canned, tmp_path):
         output = "logistic" if "Classifier" in name else "predictions"
         request.append([canned[name]["exported"], "predict", output, canned["examples"]])
     (tmp_path / "request.json").write_text(json.dumps(request))
-    for name, answers in zip(names, run_script("serve.py", str(tmp_path / "request.json"))):
+    served = run_script("serve.py", "tf_embedding", str(tmp_path / "request.json"))
+    for name, answers in zip(names, served):
         np.testing.assert_allclose(answers, canned[name]["predictions"], rtol=1e-5, err_msg=name)
 
 

@@ -80,7 +80,8 @@ def stock(
     >>> module.users = users
     >>> module.lookup = tf.function(users.sparse_read, [tf.TensorSpec([None], tf.int64)])
     >>> te.export.stock(module, "stock_model")
-    >>> tf.saved_model.load("stock_model").lookup([7, -1]).numpy().tolist()
+    >>> served = tf.saved_model.load("stock_model")
+    >>> served.lookup([7, -1]).numpy().tolist()
     [[0.5, 0.25], [1.0, 1.0]]
     """
     if rows not in ROW_DTYPES:
