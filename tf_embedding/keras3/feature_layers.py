@@ -21,7 +21,7 @@ from tensorflow.python.feature_column import serialization
 
 from tf_embedding.feature_column import categorical
 from tf_embedding.feature_column import rows as rows_lib
-from tf_embedding.keras3 import layers
+from tf_embedding.keras3.tables_layer import TablesLayer
 from tf_embedding.keras3.variable import RowsVariable
 from tf_embedding.variable import EmbeddingVariable
 
@@ -104,7 +104,7 @@ class _StateManager(fc_v2.StateManager):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="tf_embedding")
-class DenseFeatures(layers._TablesLayer):
+class DenseFeatures(TablesLayer):
     """The dense tensor of feature columns, as `tf.keras.layers.DenseFeatures` of Keras 2.
 
     Args:

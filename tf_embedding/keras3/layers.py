@@ -35,7 +35,7 @@ from typing import Any, Optional
 import keras
 import tensorflow as tf
 
-from tf_embedding import _keras_store, nn, options
+from tf_embedding import nn, options
 from tf_embedding import inputs as inputs_lib
 from tf_embedding.config import (
     FeatureConfig,
@@ -44,14 +44,12 @@ from tf_embedding.config import (
     check_inputs,
     tables_of,
 )
-from tf_embedding.keras3 import updates
-from tf_embedding.keras3.variable import RowsVariable
+from tf_embedding.keras3.tables_layer import TablesLayer
 from tf_embedding.variable import EmbeddingVariable
 
 __all__ = ["DenseFeatures", "Embedding", "EmbeddingBag", "EmbeddingTables"]  # noqa: F822
 
 _register = keras.saving.register_keras_serializable(package="tf_embedding")
-_ID_DTYPES = ("int32", "int64", "string")
 
 
 def __getattr__(name: str) -> Any:
@@ -103,103 +101,7 @@ class NotPadding(keras.Operation):  # type: ignore[misc]
         return keras.KerasTensor(ids.shape, dtype="bool", ragged=ids.ragged)
 
 
-class _TablesLayer(keras.layers.Layer):  # type: ignore[misc]
-    """What the layers have in common: they make, show and save tables."""
-
-    def __init__(self, **kwargs: Any):
-        # Ids are not to be cast, nor weights rounded, to the compute dtype.
-        kwargs.setdefault("autocast", False)
-        super().__init__(**kwargs)
-        self.supports_jit = False
-        self._tables: Sequence[TableConfig] = ()
-        self._rows: Sequence[RowsVariable] = ()
-
-    def _set_tables(self, tables: Iterable[TableConfig]) -> None:
-        """Says which tables `build` makes; settings of their optimizers fail here."""
-        self._tables = tuple(
-            dataclasses.replace(t, optimizer=_optimizer(t.optimizer, t.name)) for t in tables
-        )
-
-    def build(self, input_shape: Any = None) -> None:
-        """Makes the tables, whatever the shape of the ids.
-
-        Raises:
-          ValueError: under a strategy of more than one replica.
-        """
-        if self._rows:
-            return
-        updates.refuse_replicas()
-        self._show([
-            RowsVariable(
-                EmbeddingVariable(
-                    table.dim,
-                    initializer=table.initializer,
-                    seed=table.seed,
-                    name=table.name,
-                    ev_option=table.ev_option,
-                ),
-                own_optimizer=table.optimizer,
-                name="embeddings" if len(self._tables) == 1 else f"embeddings_{i}",
-            )
-            for i, table in enumerate(self._tables)
-        ])
-
-    def _show(self, rows: Sequence[RowsVariable]) -> None:
-        """Makes rows known to Keras and to TensorFlow's checkpoints."""
-        self._rows = rows
-        for i, shown in enumerate(self._rows):
-            # After Keras has filed it as trainable, which may come later.
-            shown.trainable = self.trainable and shown.trainable
-            # Keras tracks the list; TensorFlow's checkpoints need to be told.
-            self._track_trackable(shown, f"rows_{i}", overwrite=True)
-
-    def _refuse_ids(self, name: str, ids: Any) -> None:
-        dtype = keras.backend.standardize_dtype(ids.dtype)
-        if dtype not in _ID_DTYPES:
-            # A Sequential model without keras.Input first tries the layer on a
-            # symbolic float input. This error makes it wait for the ids.
-            error = NotImplementedError if isinstance(ids, keras.KerasTensor) else TypeError
-            raise error(
-                f"{name} of layer {self.name!r} must be int32, int64 or string, but is {dtype}. "
-                'Cast the ids, or declare keras.Input(..., dtype="int64").'
-            )
-
-    def get_build_config(self) -> Optional[dict[str, Any]]:
-        """Only whether it is built: the tables do not depend on shapes."""
-        return {"input_shape": None} if self.built else None
-
-    def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Makes the tables of a layer that is being loaded."""
-        if not self.built:
-            self.build(None)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Writes the tables, slots included, to a .keras or .weights.h5 file."""
-        for i, shown in enumerate(self._rows):
-            _keras_store.save(store, f"{i}_", shown.rows)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Replaces the tables by those of the file.
-
-        Raises:
-          ValueError: the file has no such tables.
-        """
-        if not self.built:
-            self.build(None)
-        for i, shown in enumerate(self._rows):
-            _keras_store.load(store, f"{i}_", shown.rows)
-
-
-def _optimizer(identifier: Any, table: str) -> Any:
-    """A Keras optimizer from a name, a config or an object; None from None."""
-    if identifier is None:
-        return None
-    optimizer = keras.optimizers.get(identifier)
-    updates.refuse_as_own(optimizer, table)
-    return optimizer
-
-
-class _OneTableLayer(_TablesLayer):
+class _OneTableLayer(TablesLayer):
     """A layer with one table and its arguments."""
 
     def __init__(
@@ -387,7 +289,7 @@ class EmbeddingBag(_OneTableLayer):
 
 
 @_register
-class EmbeddingTables(_TablesLayer):
+class EmbeddingTables(TablesLayer):
     """Looks many features up in their tables, all bags in one op.
 
     Features with the same `te.TableConfig` object share its rows. A feature without
