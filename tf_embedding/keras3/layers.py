@@ -29,14 +29,14 @@ dtype. XLA cannot run the lookups, so `jit_compile="auto"` resolves to False.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import keras
 import tensorflow as tf
 
-from tf_embedding import nn, options
 from tf_embedding import inputs as inputs_lib
+from tf_embedding import nn, options
 from tf_embedding.config import (
     FeatureConfig,
     TableConfig,
