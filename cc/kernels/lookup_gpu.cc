@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cc/kernels/device_resource.h"
+#include "cc/kernels/pooling_inputs.h"
 
 namespace tf_embedding {
 namespace {
@@ -28,17 +29,6 @@ absl::Status CheckDevice(int error) {
   return absl::InternalError(
       absl::StrCat("the device failed in an embedding ",
                    "op: ", Launchers()->describe(error)));
-}
-
-// Null where the feature has no weights.
-absl::Status GetWeights(const Tensor& weights, int64_t num_keys,
-                        const float** values) {
-  *values = nullptr;
-  TF_RETURN_IF_ERROR(CheckVector(weights, "weights"));
-  if (weights.NumElements() == 0) return absl::OkStatus();
-  TF_RETURN_IF_ERROR(CheckLength(weights, num_keys, "weights"));
-  *values = weights.vec<float>().data();
-  return absl::OkStatus();
 }
 
 absl::Status GetNumBags(const Tensor& splits, int64_t* num_bags) {
@@ -78,13 +68,7 @@ class LookupOp : public OpKernel {
 class LookupManyOp : public OpKernel {
  public:
   explicit LookupManyOp(OpKernelConstruction* context) : OpKernel(context) {
-    int n;
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
-    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
-    OP_REQUIRES(context, static_cast<int>(dims_.size()) == n,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "dims has ", dims_.size(),
-                    " values; it needs one for each of the ", n, " features")));
+    OP_REQUIRES_OK(context, ReadDims(context, &dims_));
   }
   void Compute(OpKernelContext* context) override {
     OpInputList keys;
@@ -110,42 +94,10 @@ class LookupManyOp : public OpKernel {
   std::vector<int> dims_;
 };
 
-// The attributes that LookupPooled and its gradient share.
-absl::Status ReadPoolSpecs(OpKernelConstruction* context, int n,
-                           std::vector<PoolSpec>* specs) {
-  std::vector<std::string> combiners;
-  std::vector<float> max_norms;
-  TF_RETURN_IF_ERROR(context->GetAttr("combiners", &combiners));
-  TF_RETURN_IF_ERROR(context->GetAttr("max_norms", &max_norms));
-  if (static_cast<int>(combiners.size()) != n ||
-      static_cast<int>(max_norms.size()) != n) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "combiners has ", combiners.size(), " and max_norms ", max_norms.size(),
-        " values; both need one for each of the ", n, " features"));
-  }
-  specs->resize(n);
-  for (int f = 0; f < n; ++f) {
-    TF_RETURN_IF_ERROR(
-        ToTensorFlow(ParsePoolSpec(combiners[f], max_norms[f], &(*specs)[f])));
-  }
-  return absl::OkStatus();
-}
-
 class LookupPooledOp : public OpKernel {
  public:
   explicit LookupPooledOp(OpKernelConstruction* context) : OpKernel(context) {
-    int n;
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
-    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
-    OP_REQUIRES_OK(context, context->GetAttr("keep_rows", &keep_rows_));
-    OP_REQUIRES(
-        context,
-        static_cast<int>(dims_.size()) == n &&
-            static_cast<int>(keep_rows_.size()) == n,
-        absl::InvalidArgumentError(absl::StrCat(
-            "dims has ", dims_.size(), " and keep_rows ", keep_rows_.size(),
-            " values; both need one for each of the ", n, " features")));
-    OP_REQUIRES_OK(context, ReadPoolSpecs(context, n, &specs_));
+    OP_REQUIRES_OK(context, ReadPooling(context, &dims_, &keep_rows_, &specs_));
   }
   void Compute(OpKernelContext* context) override {
     OpInputList keys, splits, weights;
@@ -164,7 +116,7 @@ class LookupPooledOp : public OpKernel {
       request.num_keys = keys[f].NumElements();
       OP_REQUIRES_OK(context, GetNumBags(splits[f], &request.num_bags));
       OP_REQUIRES_OK(
-          context, GetWeights(weights[f], request.num_keys, &request.weights));
+          context, ReadWeights(weights[f], request.num_keys, &request.weights));
       request.keys = keys[f].vec<int64_t>().data();
       request.splits = splits[f].vec<int64_t>().data();
       request.pool = specs_[f];
@@ -225,7 +177,7 @@ class PooledGradientOp : public OpKernel {
       if (num_keys == 0) num_keys = keys[f].NumElements();
       PoolGradients kernel = {};
       OP_REQUIRES_OK(context,
-                     GetWeights(weights[f], num_keys, &kernel.weights));
+                     ReadWeights(weights[f], num_keys, &kernel.weights));
       if (kernel.weights != nullptr || specs_[f].max_norm > 0) {
         OP_REQUIRES_OK(context, CheckMatrix(rows[f], num_keys, dim, "rows"));
         kernel.rows = rows[f].flat<float>().data();

@@ -49,13 +49,7 @@ class LookupOp : public OpKernel {
 class LookupManyOp : public OpKernel {
  public:
   explicit LookupManyOp(OpKernelConstruction* context) : OpKernel(context) {
-    int n;
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
-    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
-    OP_REQUIRES(context, static_cast<int>(dims_.size()) == n,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "dims has ", dims_.size(),
-                    " values; it needs one for each of the ", n, " features")));
+    OP_REQUIRES_OK(context, ReadDims(context, &dims_));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -88,42 +82,10 @@ class LookupManyOp : public OpKernel {
   std::vector<int> dims_;
 };
 
-// The attributes that LookupPooled and its gradient share.
-absl::Status ReadPoolSpecs(OpKernelConstruction* context, int n,
-                           std::vector<PoolSpec>* specs) {
-  std::vector<std::string> combiners;
-  std::vector<float> max_norms;
-  TF_RETURN_IF_ERROR(context->GetAttr("combiners", &combiners));
-  TF_RETURN_IF_ERROR(context->GetAttr("max_norms", &max_norms));
-  if (static_cast<int>(combiners.size()) != n ||
-      static_cast<int>(max_norms.size()) != n) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "combiners has ", combiners.size(), " and max_norms ", max_norms.size(),
-        " values; both need one for each of the ", n, " features"));
-  }
-  specs->resize(n);
-  for (int f = 0; f < n; ++f) {
-    TF_RETURN_IF_ERROR(
-        ToTensorFlow(ParsePoolSpec(combiners[f], max_norms[f], &(*specs)[f])));
-  }
-  return absl::OkStatus();
-}
-
 class LookupPooledOp : public OpKernel {
  public:
   explicit LookupPooledOp(OpKernelConstruction* context) : OpKernel(context) {
-    int n;
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n));
-    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
-    OP_REQUIRES_OK(context, context->GetAttr("keep_rows", &keep_rows_));
-    OP_REQUIRES(
-        context,
-        static_cast<int>(dims_.size()) == n &&
-            static_cast<int>(keep_rows_.size()) == n,
-        absl::InvalidArgumentError(absl::StrCat(
-            "dims has ", dims_.size(), " and keep_rows ", keep_rows_.size(),
-            " values; both need one for each of the ", n, " features")));
-    OP_REQUIRES_OK(context, ReadPoolSpecs(context, n, &specs_));
+    OP_REQUIRES_OK(context, ReadPooling(context, &dims_, &keep_rows_, &specs_));
   }
 
   void Compute(OpKernelContext* context) override {

@@ -35,14 +35,7 @@ REGISTER_OP("TfEmbedding>TakeEvicted")
     .Output("dropped: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      DimensionHandle dim;
-      TF_RETURN_IF_ERROR(GetDim(c, &dim));
-      const DimensionHandle n = c->UnknownDim();
-      c->set_output(0, c->Vector(n));
-      c->set_output(1, c->Matrix(n, dim));
-      c->set_output(2, c->Matrix(n, c->UnknownDim()));
-      c->set_output(3, c->Vector(n));
-      c->set_output(4, c->Vector(n));
+      TF_RETURN_IF_ERROR(SetRowsOutputs(c));
       c->set_output(5, c->Scalar());
       return absl::OkStatus();
     })

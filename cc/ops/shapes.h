@@ -42,6 +42,20 @@ inline absl::Status GetDim(InferenceContext* c, DimensionHandle* dim) {
   return absl::OkStatus();
 }
 
+// Outputs 0 to 4 as the columns of n rows: keys, vectors, slots, frequency,
+// version.
+inline absl::Status SetRowsOutputs(InferenceContext* c) {
+  DimensionHandle dim;
+  TF_RETURN_IF_ERROR(GetDim(c, &dim));
+  const DimensionHandle n = c->UnknownDim();
+  c->set_output(0, c->Vector(n));
+  c->set_output(1, c->Matrix(n, dim));
+  c->set_output(2, c->Matrix(n, c->UnknownDim()));
+  c->set_output(3, c->Vector(n));
+  c->set_output(4, c->Vector(n));
+  return absl::OkStatus();
+}
+
 }  // namespace tf_embedding
 
 #endif  // TF_EMBEDDING_CC_OPS_SHAPES_H_
