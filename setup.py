@@ -74,7 +74,7 @@ class BuildOps(build_ext):
         cuda = find_cuda.find()
         on_host = os.environ.get("TF_EMBEDDING_CUDA") == "host"
         if cuda or on_host:
-            core += cxx.sources("cc/cuda/device_table.cc")
+            core += cxx.sources("cc/cuda/device_table*.cc")
         else:
             face = [s for s in face if not s.endswith("_gpu.cc")]
         if on_host:

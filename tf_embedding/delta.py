@@ -2,18 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of what changed: a full one, and a chain of deltas upon it.
 
-Each is a checkpoint of TensorFlow's own format, and beside it a record, a small JSON
-file that is written last and makes it count. The record names the one that it is
-based on by id and checksum, so a chain is verified from end to end before anything
-of it is restored. docs/checkpoints.md says how to use them, docs/checkpoint_format.md
+Each is a checkpoint of TensorFlow's own format, and beside it a record
+(`delta_record`) that is written last and makes it count. The record names the one
+that it is based on by id and checksum, so a chain is verified from end to end before
+anything of it is restored. docs/checkpoints.md says how to use them, docs/checkpoint_format.md
 what is in the files.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import os
 import re
 import threading
@@ -23,159 +20,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-from tf_embedding import checkpoint
+from tf_embedding import checkpoint, delta_record
 from tf_embedding._library import ops
-
-_FORMAT = 1
-_FULL, _DELTA = "full", "delta"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Link:
-    """How one record names another."""
-
-    id: str
-    checksum: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _Record:
-    """What makes the files of a prefix a link of a chain.
-
-    Attributes:
-      prefix: of the checkpoint's files.
-      kind: full, or delta.
-      number: its place; each delta's is one more than that of its base.
-      link: how those based on it name it.
-      base: what a delta is based on.
-      files: the size of each file.
-      index_sha256: of the checkpoint's index, which has checksums of dense variables.
-      tables: checksums of the tables' blocks, in ascending order; those the index has
-        are of their lengths only.
-    """
-
-    prefix: str
-    kind: str
-    number: int
-    link: _Link
-    base: Optional[_Link]
-    files: dict[str, int]
-    index_sha256: str
-    tables: list[int]
-
-    @property
-    def path(self) -> str:
-        return f"{self.prefix}.json"
-
-
-def _damaged(path: str, what: str) -> tf.errors.DataLossError:
-    return tf.errors.DataLossError(None, None, f"{path} {what}")
-
-
-def _read(path: str) -> bytes:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        data: bytes = file.read()
-    return data
-
-
-def _checksum(entries: dict[str, Any]) -> str:
-    text = json.dumps(entries, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _files_of(prefix: str) -> dict[str, int]:
-    names = tf.io.gfile.glob(f"{prefix}.data-*") + [f"{prefix}.index"]
-    return {os.path.basename(name): tf.io.gfile.stat(name).length for name in sorted(names)}
-
-
-def _write_record(
-    prefix: str,
-    kind: str,
-    number: int,
-    tables: list[int],
-    base: Optional[_Link],
-    stands_for: Optional[_Link] = None,
-) -> _Record:
-    """Commits a checkpoint: until the record is there, it is none."""
-    entries: dict[str, Any] = {
-        "format": _FORMAT,
-        "id": uuid.uuid4().hex,
-        "kind": kind,
-        "number": number,
-        "base": None if base is None else dataclasses.asdict(base),
-        "stands_for": None if stands_for is None else dataclasses.asdict(stands_for),
-        "files": _files_of(prefix),
-        "index_sha256": hashlib.sha256(_read(f"{prefix}.index")).hexdigest(),
-        "tables": sorted(tables),
-    }
-    entries["checksum"] = _checksum(entries)
-    temporary = f"{prefix}.json.tmp-{uuid.uuid4().hex}"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(json.dumps(entries, indent=1) + "\n")
-    tf.io.gfile.rename(temporary, f"{prefix}.json", overwrite=True)
-    return _read_record(prefix)
-
-
-def _read_record(prefix: str) -> _Record:
-    path = f"{prefix}.json"
-    try:
-        entries = json.loads(_read(path))
-        stored = entries.pop("checksum")
-        computed = _checksum(entries)
-        if stored == computed and entries["format"] != _FORMAT:
-            raise tf.errors.InvalidArgumentError(
-                None,
-                None,
-                f"{path} has format {entries['format']}; this release reads {_FORMAT}; use one as "
-                "new as that which wrote it",
-            )
-        base, stands_for = entries["base"], entries["stands_for"]
-        link = _Link(entries["id"], stored) if stands_for is None else _Link(**stands_for)
-        record = _Record(
-            prefix=prefix,
-            kind=entries["kind"],
-            number=entries["number"],
-            link=link,
-            base=None if base is None else _Link(**base),
-            files=entries["files"],
-            index_sha256=entries["index_sha256"],
-            tables=entries["tables"],
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"is damaged: it is no record of a checkpoint ({error!r})") from error
-    if stored != computed:
-        raise _damaged(path, f"is damaged: its checksum is {computed}, and should be {stored}")
-    return record
-
-
-def _check_files(record: _Record) -> None:
-    """Whether the files are there, in their sizes, and the index is the right one."""
-    folder = os.path.dirname(record.prefix)
-    for name, size in record.files.items():
-        path = os.path.join(folder, name)
-        if not tf.io.gfile.exists(path):
-            raise _damaged(path, f"is missing; {record.path} lists it")
-        length = tf.io.gfile.stat(path).length
-        if length != size:
-            raise _damaged(path, f"has {length} bytes, and should have {size}")
-    index = f"{record.prefix}.index"
-    if hashlib.sha256(_read(index)).hexdigest() != record.index_sha256:
-        raise _damaged(index, f"is damaged or of another checkpoint, as {record.path} tells")
-
-
-def _check_tables(record: _Record, checksums: list[int]) -> None:
-    if sorted(checksums) != record.tables:
-        raise _damaged(
-            f"{record.prefix}.data-*", f"is of another checkpoint, as {record.path} tells"
-        )
-
-
-def _verify_files(record: _Record) -> list[str]:
-    """Reads all of a checkpoint; the tensors that are tables."""
-    _check_files(record)
-    tables = checkpoint.tables_in(record.prefix)
-    _check_tables(record, [checksum for _, checksum in tables.values()])
-    return sorted(tables)
 
 
 def _forget(handles: list[tf.Tensor], consumer: str) -> None:
@@ -249,7 +95,7 @@ class DeltaCheckpoint:
         # Of this object alone, so that two never share a base.
         self._consumer = uuid.uuid4().hex
         self._lock = threading.Lock()
-        self._tip: Optional[_Record] = None
+        self._tip: Optional[delta_record.Record] = None
         self._followed: list[tf.Tensor] = []
         self._finalizer = weakref.finalize(self, _forget, self._followed, self._consumer)
         self._finalizer.atexit = False
@@ -300,11 +146,11 @@ class DeltaCheckpoint:
             )
         return int(match[2])
 
-    def _record(self, number: int, named_by: Optional[_Record]) -> _Record:
+    def _record(self, number: int, named_by: Optional[delta_record.Record]) -> delta_record.Record:
         """The record of a number, a full one if there are both."""
         for suffix in ("-full", ""):
             if tf.io.gfile.exists(f"{self._prefix(number, suffix)}.json"):
-                record = _read_record(self._prefix(number, suffix))
+                record = delta_record.read_record(self._prefix(number, suffix))
                 break
         else:
             needs = "" if named_by is None else f"; {named_by.prefix} is based on it"
@@ -321,7 +167,7 @@ class DeltaCheckpoint:
             )
         return record
 
-    def _chain(self, path: Any) -> list[_Record]:
+    def _chain(self, path: Any) -> list[delta_record.Record]:
         if path is None:
             path = self.latest
             if path is None:
@@ -330,7 +176,7 @@ class DeltaCheckpoint:
                 )
         record = self._record(self._number_of(path), None)
         chain = [record]
-        while record.kind == _DELTA:
+        while record.kind == delta_record.DELTA:
             record = self._record(record.number - 1, record)
             chain.append(record)
         return chain[::-1]
@@ -416,9 +262,9 @@ class DeltaCheckpoint:
                     base = None
             if base is None:
                 tables = self._write(number, "")
-            self._tip = _write_record(
+            self._tip = delta_record.write_record(
                 self._prefix(number),
-                _FULL if base is None else _DELTA,
+                delta_record.FULL if base is None else delta_record.DELTA,
                 number,
                 tables,
                 None if base is None else base.link,
@@ -426,7 +272,7 @@ class DeltaCheckpoint:
             self._finish()
             return self._tip.prefix
 
-    def _is_there(self, record: _Record) -> bool:
+    def _is_there(self, record: delta_record.Record) -> bool:
         prefixes = [self._prefix(record.number, suffix) for suffix in ("", "-full")]
         return any(tf.io.gfile.exists(f"{prefix}.json") for prefix in prefixes)
 
@@ -466,7 +312,7 @@ class DeltaCheckpoint:
         with self._lock:
             return self._restore(self._chain(path), expect_partial)
 
-    def _restore(self, chain: list[_Record], expect_partial: bool) -> str:
+    def _restore(self, chain: list[delta_record.Record], expect_partial: bool) -> str:
         for record in chain:
             self._verify(record, expect_partial)
         self._tip = None
@@ -480,15 +326,15 @@ class DeltaCheckpoint:
         self._tip = chain[-1]
         return self._tip.prefix
 
-    def _verify(self, record: _Record, expect_partial: bool) -> None:
-        saved, here = _verify_files(record), len(self._tables())
+    def _verify(self, record: delta_record.Record, expect_partial: bool) -> None:
+        saved, here = delta_record.verify_files(record), len(self._tables())
         if here < len(saved) and not expect_partial:
             raise ValueError(
                 f"{record.prefix} has {len(saved)} tables, {', '.join(saved)}, and the "
                 f"checkpoint {here}; make its variables first, or pass expect_partial=True"
             )
 
-    def _read(self, record: _Record) -> None:
+    def _read(self, record: delta_record.Record) -> None:
         status = self._checkpoint.read(record.prefix)
         status.assert_existing_objects_matched()
         status.expect_partial()
@@ -516,8 +362,8 @@ class DeltaCheckpoint:
             prefix = os.fspath(path)
             if not tf.io.gfile.exists(f"{prefix}.json"):
                 raise tf.errors.NotFoundError(None, None, f"{prefix}.json is missing")
-            record = _read_record(prefix)
-            if record.kind != _DELTA:
+            record = delta_record.read_record(prefix)
+            if record.kind != delta_record.DELTA:
                 raise ValueError(f"{record.prefix} is full; restore it")
             at = None if self._tip is None else self._tip.link
             if at not in (record.base, record.link):
@@ -530,7 +376,7 @@ class DeltaCheckpoint:
                 )
             self._apply([record], expect_partial)
 
-    def _apply(self, records: list[_Record], expect_partial: bool) -> None:
+    def _apply(self, records: list[delta_record.Record], expect_partial: bool) -> None:
         for record in records:
             self._verify(record, expect_partial)
         for record in records:
@@ -583,23 +429,28 @@ class DeltaCheckpoint:
         chain = self._chain(path)
         last = chain[-1]
         full = last
-        if last.kind == _DELTA:
+        if last.kind == delta_record.DELTA:
             for record in chain:
-                _check_files(record)
+                delta_record.check_files(record)
             prefix = self._prefix(last.number, "-full")
             tables, sources = ops.tf_embedding_compact_checkpoints(
                 prefixes=[record.prefix for record in chain], output=prefix
             )
             for record, checksums in zip(chain, sources.numpy().tolist()):
-                _check_tables(record, checksums)
-            full = _write_record(
-                prefix, _FULL, last.number, tables.numpy().tolist(), None, stands_for=last.link
+                delta_record.check_tables(record, checksums)
+            full = delta_record.write_record(
+                prefix,
+                delta_record.FULL,
+                last.number,
+                tables.numpy().tolist(),
+                None,
+                stands_for=last.link,
             )
         if delete:
             self._delete_up_to(full)
         return full.prefix
 
-    def _delete_up_to(self, full: _Record) -> None:
+    def _delete_up_to(self, full: delta_record.Record) -> None:
         for number in self._numbers():
             for suffix in ("", "-full"):
                 prefix = self._prefix(number, suffix)

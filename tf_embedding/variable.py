@@ -34,6 +34,7 @@ from tf_embedding import (
 from tf_embedding import stats as _stats
 from tf_embedding._library import ops
 from tf_embedding.inputs import to_int64
+from tf_embedding.no_dense_value import NoDenseValue
 from tf_embedding.table import device_of_next_variable, make_tables
 
 _names = itertools.count()
@@ -91,6 +92,7 @@ def refuse_xla() -> None:
 
 
 class EmbeddingVariable(
+    NoDenseValue,
     resource_variable_ops.BaseResourceVariable,  # type: ignore[misc]
     saveable.Saveable,
 ):
@@ -293,10 +295,6 @@ class EmbeddingVariable(
     def shares_of(self, keys: tf.Tensor) -> list[parts.Share]:
         """Deals keys, int64 [n], out to the tables of its parts."""
         return parts.shares_of(self._handles(), keys)
-
-    def gather_nd(self, indices: Any, name: Optional[str] = None) -> tf.Tensor:
-        del indices, name
-        raise self._no_dense_value("gather_nd")
 
     def size(self) -> tf.Tensor:
         """The number of rows: an int64 scalar."""
@@ -564,55 +562,6 @@ class EmbeddingVariable(
         if missing:
             raise ValueError(f"state lacks {', '.join(missing)}; pass what state() returned")
         return self.table.import_state({name: state[name] for name in saveable.STATE})
-
-    # What a dense variable would do.
-
-    def _no_dense_value(self, what: str) -> TypeError:
-        return TypeError(
-            f"{what}: embedding variable {self.name!r} has no dense value. Look keys up with "
-            "tf.nn.embedding_lookup, write with upsert(), read all rows with export(), train with "
-            "tf_embedding.optimizers or, in place of tf.compat.v1.train, tf_embedding.train. "
-            "tf.custom_gradient and tf.recompute_grad read every variable they meet as dense: do "
-            "the lookup outside and pass its result in"
-        )
-
-    def value(self) -> Any:
-        raise self._no_dense_value("value")
-
-    def read_value(self) -> Any:
-        raise self._no_dense_value("read_value")
-
-    def read_value_no_copy(self) -> Any:
-        raise self._no_dense_value("read_value_no_copy")
-
-    def numpy(self) -> Any:
-        raise self._no_dense_value("numpy")
-
-    def _read_variable_op(self, no_copy: bool = False) -> Any:
-        raise self._no_dense_value("reading the variable whole")
-
-    def _dense_var_to_tensor(
-        self, dtype: Any = None, name: Optional[str] = None, as_ref: bool = False
-    ) -> Any:
-        raise self._no_dense_value("conversion to a tensor")
-
-    def assign(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._no_dense_value("assign")
-
-    def assign_add(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._no_dense_value("assign_add")
-
-    def assign_sub(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._no_dense_value("assign_sub")
-
-    def _stock_update(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            f"a stock optimizer cannot update embedding variable {self.name!r}, whose rows hold "
-            "their own optimizer state. Use tf_embedding.optimizers or tf_embedding.rules.apply"
-        )
-
-    scatter_add = scatter_sub = scatter_update = scatter_mul = scatter_div = _stock_update
-    scatter_min = scatter_max = batch_scatter_update = _stock_update
 
     @property
     def name(self) -> str:  # type: ignore[override]

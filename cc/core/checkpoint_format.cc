@@ -168,22 +168,6 @@ Status Nonsense(const std::string& what, const char* field) {
 
 }  // namespace
 
-const char* InitializerKindName(InitializerKind kind) {
-  switch (kind) {
-    case InitializerKind::kConstant:
-      return "constant";
-    case InitializerKind::kUniform:
-      return "uniform";
-    case InitializerKind::kNormal:
-      return "normal";
-    case InitializerKind::kTruncatedNormal:
-      return "truncated_normal";
-    case InitializerKind::kMatrix:
-      return "matrix";
-  }
-  return "";
-}
-
 BlockBuilder::BlockBuilder(const BlockHeader& header)
     : header_(header), values_bytes_(4 * (header.dim + header.slot_width)) {
   bytes_.reserve(kPrefixBytes + kChecksumBytes + 72 + header.rule.size() +

@@ -184,9 +184,6 @@ Status ParseFooter(const std::string& bytes, const std::string& what,
 std::vector<std::vector<std::string>> SplitParts(
     std::vector<std::string> elements);
 
-// "constant", "uniform", ...
-const char* InitializerKindName(InitializerKind kind);
-
 }  // namespace tf_embedding
 
 #endif  // TF_EMBEDDING_CC_CORE_CHECKPOINT_FORMAT_H_

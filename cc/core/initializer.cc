@@ -57,6 +57,22 @@ Status ParseInitializerKind(const std::string& name, InitializerKind* kind) {
   return Status();
 }
 
+const char* InitializerKindName(InitializerKind kind) {
+  switch (kind) {
+    case InitializerKind::kConstant:
+      return "constant";
+    case InitializerKind::kUniform:
+      return "uniform";
+    case InitializerKind::kNormal:
+      return "normal";
+    case InitializerKind::kTruncatedNormal:
+      return "truncated_normal";
+    case InitializerKind::kMatrix:
+      return "matrix";
+  }
+  return "";
+}
+
 Initializer::Initializer(InitializerSpec spec, int dim)
     : spec_(std::move(spec)), dim_(dim) {
   matrix_rows_ = static_cast<int64_t>(spec_.matrix.size()) / dim_;

@@ -54,6 +54,8 @@ struct InitializerSpec {
 
 // kind: "constant", "uniform", "normal", "truncated_normal" or "matrix".
 Status ParseInitializerKind(const std::string& name, InitializerKind* kind);
+// The inverse: "constant", "uniform", ...
+const char* InitializerKindName(InitializerKind kind);
 
 class Initializer {
  public:

@@ -128,7 +128,7 @@ class BundleElements : public ElementSource {
     bool open = false;
     for (int64_t i = 0; i < n; ++i) {
       Place place;
-      size_t varint_bytes;
+      size_t varint_bytes = 0;
       TF_RETURN_IF_ERROR(ReadLength(offset, end, &place.size, &varint_bytes));
       place.offset = offset + varint_bytes;
       if (place.size > end - place.offset ||

@@ -10,6 +10,7 @@
 
 #include "cc/kernels/device_resource.h"
 #include "cc/kernels/stats_output.h"
+#include "cc/kernels/variable_handle.h"
 
 namespace tf_embedding {
 namespace {
@@ -53,58 +54,18 @@ std::unique_ptr<DeviceAllocator> AllocatorOf(OpKernelContext* context) {
 class VariableHandleOp : public OpKernel {
  public:
   explicit VariableHandleOp(OpKernelConstruction* context) : OpKernel(context) {
-    int64_t dim, seed, reserve;
-    std::string initializer;
-    InitializerSpec& spec = options_.initializer;
-    OP_REQUIRES_OK(context, context->GetAttr("dim", &dim));
-    OP_REQUIRES_OK(context, context->GetAttr("initializer", &initializer));
-    OP_REQUIRES_OK(context, context->GetAttr("init_a", &spec.a));
-    OP_REQUIRES_OK(context, context->GetAttr("init_b", &spec.b));
-    OP_REQUIRES_OK(context, context->GetAttr("seed", &seed));
-    OP_REQUIRES_OK(context, context->GetAttr("matrix", &spec.matrix));
-    OP_REQUIRES_OK(context, context->GetAttr("init_capacity", &reserve));
+    OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
     OP_REQUIRES_OK(context, CheckNoLimits(context));
-    OP_REQUIRES(context, dim <= kMaxDim,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "dim is ", dim, "; it must be in [1, ", kMaxDim, "]")));
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(ParseInitializerKind(initializer, &spec.kind)));
-    spec.seed = static_cast<uint64_t>(seed);
-    options_.dim = static_cast<int>(dim);
     options_.name = name();
-    options_.reserve = reserve;
   }
 
   void Compute(OpKernelContext* context) override {
-    Tensor* handle;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &handle));
-    const std::vector<tensorflow::DtypeAndPartialTensorShape> content = {
-        {tensorflow::DT_FLOAT,
-         tensorflow::PartialTensorShape({0, options_.dim})}};
-    if (shared_name_ == ResourceHandle::ANONYMOUS_NAME) {
-      DeviceTableResource* resource;
-      OP_REQUIRES_OK(context, Create(context, &resource));
-      handle->scalar<ResourceHandle>()() =
-          ResourceHandle::MakeRefCountingHandle(
-              resource, context->device()->name(), content);
-      return;
-    }
-    tensorflow::ContainerInfo info;
-    tensorflow::ResourceMgr* const manager = context->resource_manager();
-    OP_REQUIRES_OK(context, info.Init(manager, def(),
-                                      /*use_node_name_as_default=*/true));
-    DeviceTableResource* found;
-    OP_REQUIRES_OK(context, manager->LookupOrCreate<DeviceTableResource>(
-                                info.container(), info.name(), &found,
+    OP_REQUIRES_OK(context, OutputHandle<DeviceTableResource>(
+                                context, def(), shared_name_, options_.dim,
                                 [this, context](DeviceTableResource** made) {
                                   return Create(context, made);
                                 }));
-    const DeviceTableRef resource(found);
-    OP_REQUIRES_OK(context, CheckDim(*resource, options_.dim));
-    handle->scalar<ResourceHandle>()() =
-        tensorflow::MakeResourceHandle<DeviceTableResource>(
-            context, info.container(), info.name(), content);
   }
 
  private:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cc/kernels/resource.h"
+#include "cc/kernels/variable_handle.h"
 
 namespace tf_embedding {
 namespace {
@@ -23,22 +24,6 @@ using ::tensorflow::ResourceHandle;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 using ::tensorflow::tstring;
-
-const char* KindName(InitializerKind kind) {
-  switch (kind) {
-    case InitializerKind::kConstant:
-      return "constant";
-    case InitializerKind::kUniform:
-      return "uniform";
-    case InitializerKind::kNormal:
-      return "normal";
-    case InitializerKind::kTruncatedNormal:
-      return "truncated_normal";
-    case InitializerKind::kMatrix:
-      return "matrix";
-  }
-  return "";
-}
 
 std::vector<float> ToVector(const Tensor& tensor) {
   const auto flat = tensor.flat<float>();
@@ -82,66 +67,24 @@ absl::Status GetEviction(OpKernelConstruction* context,
 class VariableHandleOp : public OpKernel {
  public:
   explicit VariableHandleOp(OpKernelConstruction* context) : OpKernel(context) {
-    int64_t dim, seed, log2_shards;
-    std::string initializer;
-    InitializerSpec& spec = options_.initializer;
-    OP_REQUIRES_OK(context, context->GetAttr("dim", &dim));
-    OP_REQUIRES_OK(context, context->GetAttr("initializer", &initializer));
-    OP_REQUIRES_OK(context, context->GetAttr("init_a", &spec.a));
-    OP_REQUIRES_OK(context, context->GetAttr("init_b", &spec.b));
-    OP_REQUIRES_OK(context, context->GetAttr("seed", &seed));
-    OP_REQUIRES_OK(context, context->GetAttr("matrix", &spec.matrix));
+    int64_t log2_shards;
+    OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("log2_shards", &log2_shards));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("init_capacity", &options_.reserve));
     OP_REQUIRES_OK(context, GetEviction(context, &options_.eviction));
-    OP_REQUIRES(context, dim <= kMaxDim,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "dim is ", dim, "; it must be in [1, ", kMaxDim, "]")));
     OP_REQUIRES(context, log2_shards <= kMaxLog2Shards,
                 absl::InvalidArgumentError(
                     absl::StrCat("log2_shards is ", log2_shards,
                                  "; it must be in [0, ", kMaxLog2Shards, "]")));
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(ParseInitializerKind(initializer, &spec.kind)));
-    spec.seed = static_cast<uint64_t>(seed);
-    OP_REQUIRES_OK(context, GetAdmission(context, spec.seed));
-    options_.dim = static_cast<int>(dim);
+    OP_REQUIRES_OK(context, GetAdmission(context, options_.initializer.seed));
     options_.log2_shards = static_cast<int>(log2_shards);
   }
 
   void Compute(OpKernelContext* context) override {
-    Tensor* handle;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &handle));
-    const std::vector<tensorflow::DtypeAndPartialTensorShape> content = {
-        {tensorflow::DT_FLOAT,
-         tensorflow::PartialTensorShape({0, options_.dim})}};
-    if (shared_name_ == ResourceHandle::ANONYMOUS_NAME) {
-      TableResource* resource;
-      OP_REQUIRES_OK(context, Create(&resource));
-      handle->scalar<ResourceHandle>()() =
-          ResourceHandle::MakeRefCountingHandle(
-              resource, context->device()->name(), content);
-      return;
-    }
-    tensorflow::ContainerInfo info;
-    tensorflow::ResourceMgr* const manager = context->resource_manager();
-    OP_REQUIRES_OK(context, info.Init(manager, def(),
-                                      /*use_node_name_as_default=*/true));
-    TableRef resource;
-    {
-      TableResource* found;
-      OP_REQUIRES_OK(
-          context, manager->LookupOrCreate<TableResource>(
-                       info.container(), info.name(), &found,
+    OP_REQUIRES_OK(context,
+                   OutputHandle<TableResource>(
+                       context, def(), shared_name_, options_.dim,
                        [this](TableResource** made) { return Create(made); }));
-      resource.reset(found);
-    }
-    OP_REQUIRES_OK(context, CheckDim(*resource, options_.dim));
-    handle->scalar<ResourceHandle>()() =
-        tensorflow::MakeResourceHandle<TableResource>(context, info.container(),
-                                                      info.name(), content);
   }
 
  private:
@@ -367,7 +310,7 @@ class ExportOp : public OpKernel {
     TF_RETURN_IF_ERROR(context->allocate_output(8, {2}, &args));
     TF_RETURN_IF_ERROR(context->allocate_output(9, {}, &seed));
     TF_RETURN_IF_ERROR(context->allocate_output(10, {rows, dim_}, &matrix));
-    kind->scalar<tstring>()() = KindName(spec.kind);
+    kind->scalar<tstring>()() = InitializerKindName(spec.kind);
     args->vec<float>()(0) = spec.a;
     args->vec<float>()(1) = spec.b;
     seed->scalar<int64_t>()() = static_cast<int64_t>(spec.seed);

@@ -41,7 +41,7 @@ def build(host: bool) -> list[str]:
             raise SystemExit("nvcc or libcudart_static.a not found; set CUDA_PATH")
         of_test, of_bench = ["-DTF_EMBEDDING_TEST_ON_CUDA"], []
         device = find_cuda.jobs(cuda, "gpu", ["-Werror=all-warnings"])
-        sources = cxx.sources("cc/core/**/*.cc", "cc/cuda/device_table.cc")
+        sources = cxx.sources("cc/core/**/*.cc", "cc/cuda/device_table*.cc")
         options = [cuda["cudart"], "-ldl", "-lrt", "-lpthread"]
 
     def job(source: str, extra: list[str]) -> cxx.Job:

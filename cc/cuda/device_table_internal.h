@@ -1,0 +1,80 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Shared by the translation units of DeviceTable.
+
+#ifndef TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_INTERNAL_H_
+#define TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_INTERNAL_H_
+
+#include <cstdint>
+
+#include "cc/cuda/device_table.h"
+
+namespace tf_embedding {
+
+// Cuts one piece of memory into arrays: a first time with base null, to learn
+// how much, then for good.
+class Carver {
+ public:
+  explicit Carver(char* base) : base_(base) {}
+  template <class T>
+  void Take(int64_t n, T** array) {
+    *array = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+    used_ += (n * static_cast<int64_t>(sizeof(T)) + 255) / 256 * 256;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  char* const base_;
+  int64_t used_ = 0;
+};
+
+// Runs a launcher's result through Check.
+#define TFE_CHECK_DEVICE(expression) TFE_RETURN_IF_ERROR(Check(expression))
+
+// What a batch of n keys needs besides the table.
+struct DeviceTable::BatchSpace {
+  void Carve(int64_t n, int dim, bool with_sums, int64_t temporary,
+             Carver* carver) {
+    carver->Take(n, &rows);
+    carver->Take(n, &positions);
+    carver->Take(n, &sorted_rows);
+    carver->Take(n, &sorted_positions);
+    carver->Take(n, &slot_of);
+    carver->Take(n, &leaders);
+    carver->Take(n, &ranks);
+    carver->Take(scratch_slots, &scratch);
+    carver->Take(2, &flags);
+    carver->Take(1, &total);
+    carver->Take(temporary, &temp);
+    temp_bytes = temporary;
+    if (!with_sums) return;
+    const int64_t pieces_room = MaxPieces(n);
+    carver->Take(n, &cut);
+    carver->Take(pieces_room, &pieces);
+    carver->Take(pieces_room * dim, &sums);
+    carver->Take(pieces_room, &sum_counts);
+  }
+
+  uint32_t* rows;
+  uint32_t* positions;
+  uint32_t* sorted_rows;
+  uint32_t* sorted_positions;
+  uint64_t* slot_of;
+  uint32_t* leaders;
+  uint32_t* ranks;
+  int64_t scratch_slots;
+  uint32_t* scratch;
+  uint32_t* flags;  // whether keys are missing; number of pieces
+  int64_t* total;
+  char* temp;
+  int64_t temp_bytes;
+  CutRow* cut;
+  Piece* pieces;
+  float* sums;
+  int64_t* sum_counts;
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_INTERNAL_H_

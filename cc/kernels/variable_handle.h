@@ -1,0 +1,77 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// What the kernels of VariableHandle share, wherever the rows are.
+
+#ifndef TF_EMBEDDING_CC_KERNELS_VARIABLE_HANDLE_H_
+#define TF_EMBEDDING_CC_KERNELS_VARIABLE_HANDLE_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cc/kernels/resource.h"
+
+namespace tf_embedding {
+
+// The attributes that every table has.
+template <class Options>
+absl::Status ReadVariable(tensorflow::OpKernelConstruction* context,
+                          Options* options) {
+  int64_t dim, seed;
+  std::string initializer;
+  InitializerSpec& spec = options->initializer;
+  TF_RETURN_IF_ERROR(context->GetAttr("dim", &dim));
+  TF_RETURN_IF_ERROR(context->GetAttr("initializer", &initializer));
+  TF_RETURN_IF_ERROR(context->GetAttr("init_a", &spec.a));
+  TF_RETURN_IF_ERROR(context->GetAttr("init_b", &spec.b));
+  TF_RETURN_IF_ERROR(context->GetAttr("seed", &seed));
+  TF_RETURN_IF_ERROR(context->GetAttr("matrix", &spec.matrix));
+  TF_RETURN_IF_ERROR(context->GetAttr("init_capacity", &options->reserve));
+  if (dim > kMaxDim) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dim is ", dim, "; it must be in [1, ", kMaxDim, "]"));
+  }
+  spec.seed = static_cast<uint64_t>(seed);
+  options->dim = static_cast<int>(dim);
+  return ToTensorFlow(ParseInitializerKind(initializer, &spec.kind));
+}
+
+// Makes a table, or finds the one of that name, and gives out its handle. The
+// handle of a new anonymous table owns it: dropping the last copy frees the
+// table. Under any other shared_name the table lives in the resource manager,
+// which graphs and loaded SavedModels need, until it is destroyed there.
+template <class Resource>
+absl::Status OutputHandle(
+    tensorflow::OpKernelContext* context, const tensorflow::NodeDef& def,
+    const std::string& shared_name, int dim,
+    const std::function<absl::Status(Resource**)>& create) {
+  tensorflow::Tensor* output;
+  TF_RETURN_IF_ERROR(context->allocate_output(0, {}, &output));
+  auto& handle = output->scalar<tensorflow::ResourceHandle>()();
+  const std::vector<tensorflow::DtypeAndPartialTensorShape> content = {
+      {tensorflow::DT_FLOAT, tensorflow::PartialTensorShape({0, dim})}};
+  if (shared_name == tensorflow::ResourceHandle::ANONYMOUS_NAME) {
+    Resource* made;
+    TF_RETURN_IF_ERROR(create(&made));
+    handle = tensorflow::ResourceHandle::MakeRefCountingHandle(
+        made, context->device()->name(), content);
+    return absl::OkStatus();
+  }
+  tensorflow::ContainerInfo info;
+  tensorflow::ResourceMgr* const manager = context->resource_manager();
+  TF_RETURN_IF_ERROR(
+      info.Init(manager, def, /*use_node_name_as_default=*/true));
+  Resource* found;
+  TF_RETURN_IF_ERROR(manager->LookupOrCreate<Resource>(
+      info.container(), info.name(), &found, create));
+  const tensorflow::core::RefCountPtr<Resource> resource(found);
+  TF_RETURN_IF_ERROR(CheckDim(*resource, dim));
+  handle = tensorflow::MakeResourceHandle<Resource>(context, info.container(),
+                                                    info.name(), content);
+  return absl::OkStatus();
+}
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_KERNELS_VARIABLE_HANDLE_H_
