@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -361,14 +362,16 @@ def test_misuse_is_refused(tmp_path) -> None:
         follow(other, tmp_path).restore()
 
 
-def test_nothing_is_followed_once_it_is_closed(tmp_path) -> None:
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_nothing_is_followed_once_it_is_closed(in_graph, tmp_path) -> None:
     live = make("live")
     train(live, np.arange(4000))
     before = live.memory_usage()["rows"]
     deltas = follow(live, tmp_path)
     deltas.save()
     assert before + 4 * 4000 <= live.memory_usage()["rows"] <= before + 8 * 4000
-    del deltas
+    with tf.Graph().as_default() if in_graph else contextlib.nullcontext():
+        del deltas
     assert live.memory_usage()["rows"] == before
 
 

@@ -19,14 +19,16 @@ import weakref
 from typing import Any, Optional
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from tf_embedding import checkpoint, delta_record
 from tf_embedding._library import ops
 
 
 def _forget(handles: list[tf.Tensor], consumer: str) -> None:
-    for handle in handles:
-        ops.tf_embedding_forget_consumer(handle=handle, consumer=consumer)
+    with context.eager_mode():  # Garbage is collected while some graph is built, at times.
+        for handle in handles:
+            ops.tf_embedding_forget_consumer(handle=handle, consumer=consumer)
 
 
 class DeltaCheckpoint:

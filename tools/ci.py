@@ -22,9 +22,6 @@ import xml.etree.ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REPORTS = os.path.join(ROOT, "build", "ci")
 
-# A process for each processor, each taking file after file.
-PARALLEL = ["-n", "auto", "--dist", "loadfile"]
-
 # Under 2.16.2, one between the two others, and by Bazel: that it builds, loads and trains.
 SMOKE = ["tests/build_test.py", "tests/rules_test.py", "tests/variable_test.py"]
 
@@ -140,12 +137,12 @@ def kernels_on_host():
     if os.path.exists(report):
         os.remove(report)
     command = [venv_python("2.21.0"), "tools/device_tests.py", "ops", "--junitxml=" + report]
-    return read_report(report, call(command + PARALLEL))
+    return read_report(report, call(command + ["-n", "auto", "--dist", "loadfile"]))
 
 
 STEPS = [
-    ("tests, TensorFlow 2.21.0", lambda: pytest("2.21.0", *PARALLEL)),
-    ("tests, TensorFlow 2.15.1", lambda: pytest("2.15.1", *PARALLEL)),
+    ("tests, TensorFlow 2.21.0", lambda: pytest("2.21.0")),
+    ("tests, TensorFlow 2.15.1", lambda: pytest("2.15.1")),
     ("smoke tests, TensorFlow 2.16.2", lambda: pytest("2.16.2", *SMOKE, TF_EMBEDDING_CUDA="0")),
     ("GPU code, nvcc", nvcc),
     ("GPU kernels on the host", kernels_on_host),

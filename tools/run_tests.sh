@@ -2,8 +2,8 @@
 # Copyright 2026 The tf_embedding Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Makes a virtual environment, installs the package and runs its tests.
-# Arguments go to pytest.
+# Makes a virtual environment, installs the package and runs its tests, in a
+# process for each processor that takes file after file. Arguments go to pytest.
 #
 #   TF_VERSION=2.15.1 tools/run_tests.sh [tests/rules_test.py ...]
 #
@@ -22,4 +22,4 @@ if [ "${minor#*.}" -ge 16 ]; then
   "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps "tf_keras==$minor.*"
 fi
 TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} exec "$VENV/bin/pytest" \
-  -q -p no:cacheprovider "$@"
+  -q -p no:cacheprovider -n auto --dist loadfile "$@"

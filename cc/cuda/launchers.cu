@@ -40,8 +40,6 @@ int Launch(const Functor& functor, int64_t n, void* stream) {
   return cudaGetLastError();
 }
 
-#include "cc/cuda/launchers.inc"
-
 const char* Describe(int error) {
   return cudaGetErrorString(static_cast<cudaError_t>(error));
 }
@@ -133,29 +131,7 @@ int PrefixSum(const uint32_t* values, uint32_t* sums, int64_t n,
                                        ToStream(stream));
 }
 
-DeviceLaunchers MakeLaunchers() {
-  DeviceLaunchers launchers = {};
-  launchers.describe = Describe;
-  launchers.device_count = DeviceCount;
-  launchers.allocate = Allocate;
-  launchers.release = Release;
-  launchers.allocate_pinned = AllocatePinned;
-  launchers.release_pinned = ReleasePinned;
-  launchers.copy = Copy;
-  launchers.set_zero = SetZero;
-  launchers.synchronize = Synchronize;
-  launchers.create_event = CreateEvent;
-  launchers.destroy_event = DestroyEvent;
-  launchers.record_event = RecordEvent;
-  launchers.done = Done;
-  launchers.wait = Wait;
-  launchers.sort_bytes = SortBytes;
-  launchers.sort = Sort;
-  launchers.sum_bytes = SumBytes;
-  launchers.prefix_sum = PrefixSum;
-  SetKernels(&launchers);
-  return launchers;
-}
+#include "cc/cuda/launchers.inc"
 
 }  // namespace
 

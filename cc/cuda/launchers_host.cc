@@ -75,8 +75,6 @@ int Launch(const Functor& functor, int64_t n, void* /*stream*/) {
   return 0;
 }
 
-#include "cc/cuda/launchers.inc"
-
 const char* Describe(int error) {
   return error == kUnknownRule ? "unknown rule" : "no error";
 }
@@ -170,29 +168,7 @@ int PrefixSum(const uint32_t* values, uint32_t* sums, int64_t n,
   return 0;
 }
 
-DeviceLaunchers MakeLaunchers() {
-  DeviceLaunchers launchers = {};
-  launchers.describe = Describe;
-  launchers.device_count = DeviceCount;
-  launchers.allocate = Allocate;
-  launchers.release = Release;
-  launchers.allocate_pinned = AllocatePinned;
-  launchers.release_pinned = ReleasePinned;
-  launchers.copy = Copy;
-  launchers.set_zero = SetZero;
-  launchers.synchronize = Synchronize;
-  launchers.create_event = CreateEvent;
-  launchers.destroy_event = DestroyEvent;
-  launchers.record_event = RecordEvent;
-  launchers.done = Done;
-  launchers.wait = Wait;
-  launchers.sort_bytes = SortBytes;
-  launchers.sort = Sort;
-  launchers.sum_bytes = SumBytes;
-  launchers.prefix_sum = PrefixSum;
-  SetKernels(&launchers);
-  return launchers;
-}
+#include "cc/cuda/launchers.inc"
 
 }  // namespace
 
