@@ -70,6 +70,7 @@ struct DeviceTableOptions {
   int dim = 0;
   InitializerSpec initializer;
   int64_t reserve = 0;  // rows for which there is room from the start
+  AdmissionSpec admission;
 };
 
 // A lookup of one feature; pointers to device memory, otherwise as
@@ -147,6 +148,9 @@ class DeviceTable {
     int num_slabs = 0;
     int64_t row_capacity = 0;
     int64_t free_capacity = 0;  // of view.free_rows
+    // What a filter has counted of keys without rows.
+    IndexView candidates;
+    void* bloom = nullptr;
     // What the host knows of the counters: as of the last look, how many keys
     // at most were new since, and since the copy that is under way.
     TableCounters known;
@@ -154,14 +158,15 @@ class DeviceTable {
     int64_t since_copy = 0;
     bool copying = false;
 
-    int64_t KeyCapacity() const;
     int64_t MaxSize() const { return known.size + since_known; }
-    // Whether there is room for so many new keys, whatever is under way.
-    bool HasRoom(int64_t keys) const;
+    int64_t MaxCandidates() const {
+      return static_cast<int64_t>(known.candidates) + since_known;
+    }
   };
   struct BatchSpace;
 
-  DeviceTable(DeviceTableOptions options, const DeviceLaunchers* launchers,
+  DeviceTable(DeviceTableOptions options, const BloomShape& bloom,
+              const DeviceLaunchers* launchers,
               std::unique_ptr<DeviceAllocator> allocator);
 
   Status Init(void* stream);
@@ -169,7 +174,13 @@ class DeviceTable {
   Status OutOfMemory(const Content& content, int64_t bytes) const;
   Status AllocateBytes(const Content& content, int64_t bytes, void** memory);
   template <class T>
-  Status AllocateArray(const Content& content, int64_t n, T** memory);
+  Status AllocateArray(const Content& content, int64_t n, T** memory) {
+    void* raw;
+    TFE_RETURN_IF_ERROR(
+        AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));
+    *memory = static_cast<T*>(raw);
+    return Status();
+  }
   Status SetInitializer(std::shared_ptr<const Initializer> initializer,
                         void* stream);
 
@@ -179,12 +190,17 @@ class DeviceTable {
                  RowsView* rows) const;
   void ReleaseRows(Content* content);
   void ReleaseContent(Content* content);
+  // The table's content becomes another one.
+  void Replace(const Content& fresh);
   // The counters, exactly.
   Status ReadCounters(Content* content, void* stream);
   void PollCounters(Content* content);
   Status CopyCounters(Content* content, int64_t new_keys, void* stream);
+  // Whether there is room for so many new keys, whatever is under way.
+  bool HasRoom(const Content& content, int64_t keys) const;
   Status EnsureRoom(Content* content, int64_t n, void* stream);
-  Status GrowIndex(Content* content, int64_t keys, void* stream);
+  Status GrowIndex(const Content& content, int64_t keys, IndexView* index,
+                   void* stream);
   Status GrowRows(Content* content, int64_t rows);
   Status EnsureFreeList(Content* content, int64_t rows, void* stream);
   Status Adopt(const BoundRule& rule, void* stream, int64_t* rows_reset);
@@ -196,14 +212,40 @@ class DeviceTable {
   Status Leaders(const int64_t* keys, int64_t n, bool found,
                  const BatchSpace& space, void* stream);
   // Finds the rows of a batch, those of new keys being born, and sorts them.
+  // asks: of an update, the occurrences by which a filter admits new keys; null
+  // where every key gets a row.
   Status FindOrInsert(Content* content, const int64_t* keys, int64_t n,
-                      uint32_t version, const BatchSpace& space, void* stream);
+                      uint32_t version, const Gradients* asks,
+                      const BatchSpace& space, void* stream);
+
+  // device_table_admission.cc:
+  bool filtered() const {
+    return options_.admission.kind != AdmissionKind::kAll;
+  }
+  bool counts_candidates() const {
+    return options_.admission.kind == AdmissionKind::kCounter;
+  }
+  Status MakeFilter(Content* content, void* stream);
+  void ReleaseFilter(Content* content);
+  // Puts the leaders before the filter: those that it refuses are none any
+  // more.
+  Status AskFilter(const Content& content, const int64_t* keys, int64_t n,
+                   uint32_t step, const Gradients& asks,
+                   const BatchSpace& space, void* stream);
+  // keys, or those of leaders, are no candidates any more.
+  Status Forget(const Content& content, const int64_t* keys, int64_t n,
+                const uint32_t* leaders, void* stream);
+  // What keys without a row read.
+  InitialView Absent() const;
+  Status CountsToHost(const EmbeddingTable& table, void* stream);
+  Status CountsFromHost(const EmbeddingTable& table, void* stream);
   Status SortByRow(const Content& content, int64_t n, const BatchSpace& space,
                    void* stream);
   Status ImportPieces(const ConstRowColumns& rows, int64_t n, int slot_width,
                       Content* content, void* stream);
 
   const DeviceTableOptions options_;
+  const BloomShape bloom_;
   const DeviceLaunchers* const launchers_;
   const std::unique_ptr<DeviceAllocator> allocator_;
 
@@ -213,6 +255,9 @@ class DeviceTable {
   std::shared_ptr<const Initializer> initializer_;
   InitialView initial_;
   TableCounters* pinned_ = nullptr;  // where the counters are copied to
+  TableTallies* tallies_ = nullptr;
+  int64_t lookups_ = 0;  // keys
+  int64_t cleared_ = 0;  // rows
   void* event_ = nullptr;
   char* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;

@@ -134,8 +134,7 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
     ReleaseContent(&fresh);
     return status;
   }
-  ReleaseContent(&content_);
-  content_ = fresh;
+  Replace(fresh);
   return Status();
 }
 
@@ -179,7 +178,8 @@ Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,
       BatchSpace space;
       TFE_RETURN_IF_ERROR(GetSpace(*content, count, /*sums=*/false, &space));
       TFE_RETURN_IF_ERROR(
-          FindOrInsert(content, keys, count, /*version=*/0, space, stream));
+          FindOrInsert(content, keys, count, /*version=*/0, /*asks=*/nullptr,
+                       space, stream));
       TFE_CHECK_DEVICE(launchers_->set_rows(
           SetRows{content->view.rows, space.sorted_rows, space.sorted_positions,
                   count, values, slots, frequency, version},
@@ -241,11 +241,13 @@ Status DeviceTable::ToHost(void* stream, Executor* executor,
     TableOptions options;
     options.dim = options_.dim;
     options.initializer = initializer()->spec();
+    options.admission = options_.admission;
     TFE_RETURN_IF_ERROR(EmbeddingTable::Create(std::move(options), table));
     HostRows rows;
     TFE_RETURN_IF_ERROR(Export(rows.Allocate(options_.dim), stream));
-    return (*table)->Import(rows.shape, rows.view(), /*replace=*/true,
-                            executor);
+    TFE_RETURN_IF_ERROR((*table)->Import(rows.shape, rows.view(),
+                                         /*replace=*/true, executor));
+    return CountsToHost(**table, stream);
   } catch (const std::bad_alloc&) {
     return OutOfHostMemory(options_.name);
   }
@@ -258,6 +260,7 @@ Status DeviceTable::FromHost(const EmbeddingTable& table, void* stream,
     TFE_RETURN_IF_ERROR(table.Export(rows.Allocate(options_.dim), executor));
     TFE_RETURN_IF_ERROR(
         Import(rows.shape, rows.view(), /*replace=*/true, stream));
+    TFE_RETURN_IF_ERROR(CountsFromHost(table, stream));
     return set_initializer(table.initializer(), stream);
   } catch (const std::bad_alloc&) {
     return OutOfHostMemory(options_.name);

@@ -115,6 +115,23 @@ struct TableCounters {
   int64_t size = 0;
   uint32_t end = 0;   // rows 0..end-1 have been handed out
   uint32_t free = 0;  // of them, how many are on the free list
+  uint64_t candidates = 0;  // keys without rows that a filter counts
+};
+
+// Events since the table was made, in device memory, whatever replaced its
+// content since (cc/core/stats.h).
+struct TableTallies {
+  uint64_t inserted = 0;
+  uint64_t admitted = 0;
+  uint64_t refused = 0;
+  uint64_t removed = 0;
+  // Keys looked up that had no row, in parts, so that not all meet in one.
+  static constexpr int kParts = 32;
+  uint64_t misses[kParts] = {};
+
+  TFE_DEVICE void CountMiss(int64_t i) {
+    AtomicAdd(misses + (i & (kParts - 1)), uint64_t{1});
+  }
 };
 
 struct DeviceView {
@@ -122,6 +139,7 @@ struct DeviceView {
   RowsView rows;
   InitialView initial;
   TableCounters* counters = nullptr;
+  TableTallies* tallies = nullptr;  // null while content is put together
   uint32_t* free_rows = nullptr;
 };
 
@@ -146,6 +164,24 @@ TFE_DEVICE uint32_t FindRow(const IndexView& index, int64_t key) {
     at = NextBucket(index, at);
   }
   return kNoRow;
+}
+
+// Where the row number of a key is; null where the key is absent. Likewise.
+TFE_DEVICE uint32_t* FindSlot(const IndexView& index, int64_t key) {
+  if (index.num_buckets == 0) return nullptr;
+  uint32_t at = BucketOfHash(MixKey(key), index.num_buckets);
+  for (uint32_t probes = 0; probes < index.num_buckets; ++probes) {
+    IndexBucket* const bucket = index.buckets + at;
+    const uint32_t control = bucket->control;
+    for (int s = 0; s < kSlotsPerBucket; ++s) {
+      if (bucket->keys[s] == key && (control >> s & 1) != 0) {
+        return &bucket->rows[s];
+      }
+    }
+    if ((control & IndexBucket::kPassedMask) == 0) return nullptr;
+    at = NextBucket(index, at);
+  }
+  return nullptr;
 }
 
 // The key must be absent, and there must be room.
