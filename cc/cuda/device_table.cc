@@ -28,12 +28,6 @@ int64_t KeysOfBuckets(uint32_t num_buckets) {
                               kSlotsPerBucket * kMaxLoad);
 }
 
-int64_t RowBytes(const RowsView& rows) {
-  return rows.stride + static_cast<int64_t>(sizeof(RowMeta));
-}
-
-int BitWidth(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
-
 class LaunchersAllocator final : public DeviceAllocator {
  public:
   explicit LaunchersAllocator(const DeviceLaunchers* launchers)
@@ -77,7 +71,10 @@ DeviceTable::DeviceTable(DeviceTableOptions options, const BloomShape& bloom,
     : options_(std::move(options)),
       bloom_(bloom),
       launchers_(launchers),
-      allocator_(std::move(allocator)) {}
+      allocator_(std::move(allocator)),
+      eviction_(options_.eviction.any()
+                    ? std::make_unique<Eviction>(options_.eviction, 0)
+                    : nullptr) {}
 
 DeviceTable::~DeviceTable() {
   // The device may be about to write the counters.
@@ -85,6 +82,7 @@ DeviceTable::~DeviceTable() {
   ReleaseContent(&content_);
   allocator_->Release(workspace_);
   allocator_->Release(tallies_);
+  ReleaseEviction();
   allocator_->Release(const_cast<float*>(initial_.matrix));
   if (event_ != nullptr) launchers_->destroy_event(event_);
   launchers_->release_pinned(pinned_);
@@ -104,6 +102,7 @@ Status DeviceTable::Create(DeviceTableOptions options,
   }
   BloomShape bloom;
   TFE_RETURN_IF_ERROR(Admission::Check(options.admission, &bloom));
+  TFE_RETURN_IF_ERROR(options.eviction.Check());
   std::shared_ptr<const Initializer> initializer;
   TFE_RETURN_IF_ERROR(
       Initializer::Create(options.initializer, options.dim, &initializer));
@@ -233,10 +232,13 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
   }
   rows->stride =
       RowLayout(options_.dim, rows->vector_slots, rows->scalar_slots).stride;
-  while ((RowBytes(*rows) << (rows->log2_first + 1)) <= kFirstSlab) {
+  rows->owned = eviction_ != nullptr;
+  // Owners are of eight bytes each.
+  if (rows->owned) rows->stride = (rows->stride + 7) / 8 * 8;
+  while ((rows->row_bytes() << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
-  while ((RowBytes(*rows) << (rows->log2_first + rows->doublings + 1)) <=
+  while ((rows->row_bytes() << (rows->log2_first + rows->doublings + 1)) <=
          kLargeSlab) {
     ++rows->doublings;
   }
@@ -248,6 +250,7 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
   SetLayout(rule, initial_slots, &content->view.rows);
   content->rule = rule;
   content->view.initial = initial_;
+  content->view.batch = content_.view.batch;
   TFE_RETURN_IF_ERROR(AllocateArray(*content, 1, &content->view.counters));
   TFE_CHECK_DEVICE(launchers_->set_zero(content->view.counters,
                                         sizeof(TableCounters), stream));
@@ -275,6 +278,9 @@ void DeviceTable::Replace(const Content& fresh) {
   ReleaseContent(&content_);
   content_ = fresh;
   content_.view.tallies = tallies_;
+  cursor_ = 0;
+  decays_ = false;
+  next_decay_ = -1;
 }
 
 Status DeviceTable::ReadCounters(Content* content, void* stream) {
@@ -288,6 +294,12 @@ Status DeviceTable::ReadCounters(Content* content, void* stream) {
   return Status();
 }
 
+Status DeviceTable::ReadTallies(void* stream, TableTallies* tallies) {
+  TFE_CHECK_DEVICE(
+      launchers_->copy(tallies, tallies_, sizeof(*tallies), stream));
+  return Check(launchers_->synchronize(stream));
+}
+
 void DeviceTable::PollCounters(Content* content) {
   bool done = false;
   if (!content->copying || launchers_->done(event_, &done) != 0 || !done) {
@@ -298,11 +310,7 @@ void DeviceTable::PollCounters(Content* content) {
   content->copying = false;
 }
 
-// After a batch of up to new_keys new keys has been launched.
-Status DeviceTable::CopyCounters(Content* content, int64_t new_keys,
-                                 void* stream) {
-  content->since_known += new_keys;
-  content->since_copy += new_keys;
+Status DeviceTable::CopyCounters(Content* content, void* stream) {
   if (content->copying) return Status();
   TFE_CHECK_DEVICE(launchers_->copy(pinned_, content->view.counters,
                                     sizeof(TableCounters), stream));
@@ -366,9 +374,9 @@ Status DeviceTable::GrowRows(Content* content, int64_t rows) {
   while (content->row_capacity < rows) {
     const int64_t more = view->RowsOfSlab(content->num_slabs);
     if (content->num_slabs == kMaxSlabs || rows > kMaxRows) {
-      return OutOfMemory(*content, more * RowBytes(*view));
+      return OutOfMemory(*content, more * view->row_bytes());
     }
-    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * RowBytes(*view),
+    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * view->row_bytes(),
                                       &view->slabs[content->num_slabs]));
     ++content->num_slabs;
     content->row_capacity += more;
@@ -413,6 +421,7 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
     return status;
   }
   *rows_reset = content->view.rows.slot_width() > 0 ? content->known.size : 0;
+  TFE_RETURN_IF_ERROR(ResizeRing(changed.view.rows.slot_width(), stream));
   ReleaseRows(content);
   content->view.rows = changed.view.rows;
   content->num_slabs = changed.num_slabs;
@@ -464,6 +473,8 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
                                  void* stream) {
   const DeviceView& view = content->view;
   uint32_t* const missing = space.flags;
+  content->since_known += n;
+  content->since_copy += n;
   TFE_CHECK_DEVICE(
       launchers_->set_zero(space.flags, 2 * sizeof(uint32_t), stream));
   TFE_CHECK_DEVICE(launchers_->find_rows(
@@ -489,7 +500,6 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
       CountLeaders{space.leaders, space.ranks, n, /*removed=*/false,
                    view.counters, view.tallies, /*total=*/nullptr},
       1, stream));
-  TFE_RETURN_IF_ERROR(CopyCounters(content, n, stream));
   return SortByRow(*content, n, space, stream);
 }
 
@@ -512,13 +522,13 @@ Status DeviceTable::Size(void* stream, int64_t* size) {
 Status DeviceTable::Stats(void* stream, TableStats* stats) {
   std::lock_guard<std::mutex> lock(mutex_);
   TableTallies tallies;
-  TFE_CHECK_DEVICE(
-      launchers_->copy(&tallies, tallies_, sizeof(tallies), stream));
+  TFE_RETURN_IF_ERROR(ReadTallies(stream, &tallies));
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   stats->size = content_.known.size;
   stats->counters.inserted = static_cast<int64_t>(tallies.inserted);
   stats->counters.admitted = static_cast<int64_t>(tallies.admitted);
   stats->counters.refused = static_cast<int64_t>(tallies.refused);
+  stats->counters.evicted = static_cast<int64_t>(tallies.evicted);
   stats->counters.removed = static_cast<int64_t>(tallies.removed) + cleared_;
   const uint64_t misses = std::accumulate(
       std::begin(tallies.misses), std::end(tallies.misses), uint64_t{0});
@@ -532,11 +542,12 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
                        static_cast<int64_t>(sizeof(IndexBucket));
   stats->index_slots =
       int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
-  const int64_t row_bytes = RowBytes(content_.view.rows);
+  const int64_t row_bytes = content_.view.rows.row_bytes();
   stats->row_bytes =
       content_.row_capacity * row_bytes +
       content_.free_capacity * static_cast<int64_t>(sizeof(uint32_t));
   stats->row_used_bytes = stats->size * row_bytes;
+  stats->eviction_bytes = ring_bytes_ + sweep_bytes_;
   stats->fixed_bytes =
       static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
       initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
@@ -617,6 +628,10 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   std::lock_guard<std::mutex> lock(mutex_);
   TFE_RETURN_IF_ERROR(Adopt(rule, stream, rows_reset));
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
+  TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
+  const EvictionMoment moment =
+      eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
+  ++content_.view.batch;
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/true, &space));
   const auto version = static_cast<uint32_t>(step);
@@ -633,15 +648,19 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
                   space.sums, space.sum_counts},
         MaxPieces(n), stream));
   }
-  return Check(launchers_->apply_rows(ToBytes(rule), content_.view.rows, batch,
-                                      values, space.cut, space.sums,
-                                      space.sum_counts, version, stream));
+  TFE_CHECK_DEVICE(launchers_->apply_rows(
+      ToBytes(rule), content_.view.rows, batch, values, space.cut, space.sums,
+      space.sum_counts, version, stream));
+  TFE_RETURN_IF_ERROR(EndBatch(&content_, moment, space, n, stream));
+  return CopyCounters(&content_, stream);
 }
 
-Status DeviceTable::AdoptRule(const BoundRule& rule, void* stream,
+Status DeviceTable::AdoptRule(const BoundRule& rule, int64_t step, void* stream,
                               int64_t* rows_reset) {
   *rows_reset = 0;
+  TFE_RETURN_IF_ERROR(CheckStep(step));
   std::lock_guard<std::mutex> lock(mutex_);
+  if (eviction_ != nullptr) eviction_->Begin(step);
   return Adopt(rule, stream, rows_reset);
 }
 
@@ -663,15 +682,22 @@ Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
   if (n == 0) return Status();
   std::lock_guard<std::mutex> lock(mutex_);
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
+  TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
+  const EvictionMoment moment = eviction_ == nullptr
+                                    ? EvictionMoment()
+                                    : eviction_->Now(Eviction::kLastStep);
+  ++content_.view.batch;
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
   const auto version = static_cast<uint32_t>(step);
   TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version,
                                    /*asks=*/nullptr, space, stream));
-  return Check(launchers_->set_vectors(
+  TFE_CHECK_DEVICE(launchers_->set_vectors(
       SetVectors{content_.view.rows, space.sorted_rows, space.sorted_positions,
                  n, values, version},
       n, stream));
+  TFE_RETURN_IF_ERROR(EndBatch(&content_, moment, space, n, stream));
+  return CopyCounters(&content_, stream);
 }
 
 Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,

@@ -81,6 +81,22 @@ struct DeviceTable::BatchSpace {
   int64_t* sum_counts;
 };
 
+// What a piece of a sweep needs.
+struct DeviceTable::SweepSpace {
+  void Carve(int64_t n, int64_t temporary, Carver* carver) {
+    carver->Take(n, &taken);
+    carver->Take(n, &ranks);
+    carver->Take(temporary, &temp);
+  }
+  uint32_t* taken;
+  uint32_t* ranks;
+  char* temp;
+};
+
+inline int BitWidth(uint64_t x) {
+  return x == 0 ? 0 : 64 - __builtin_clzll(x);
+}
+
 }  // namespace tf_embedding
 
 #endif  // TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_INTERNAL_H_

@@ -201,6 +201,7 @@ struct RemoveRows {
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
     if (leaders[i] == 0) return;
     RemoveKey(table.index, keys[i]);
+    if (table.rows.owned) table.rows.Owner(rows[i])->touched = kFreeRow;
     table.free_rows[table.counters->free + ranks[i]] = rows[i];
   }
 };
@@ -411,7 +412,9 @@ struct ConvertRows {
     for (int c = group.rank(); c < width; c += group.size()) {
       record[to.dim + c] = InitialSlot(to, c);
     }
-    if (group.rank() == 0) *to.Meta(row) = *from.Meta(row);
+    if (group.rank() != 0) return;
+    *to.Meta(row) = *from.Meta(row);
+    if (to.owned) *to.Owner(row) = *from.Owner(row);
   }
 };
 

@@ -20,6 +20,8 @@
 //
 //   [ record x R | meta x R ]     record: [ vector | slots ], as on the CPU
 //
+// and in a table that evicts [ record x R | meta x R | owner x R ].
+//
 // The view has the addresses of all slabs (1.5 KB of kernel arguments, read
 // from the constant cache).
 
@@ -56,6 +58,13 @@ struct IndexView {
   uint32_t num_buckets = 0;
 };
 
+// Whose a row is, and when it was used last.
+struct RowOwner {
+  int64_t key;
+  uint64_t touched;  // the number of the batch, or kFreeRow
+};
+constexpr uint64_t kFreeRow = 0;
+
 struct RowsView {
   // Of row r: which slab, and which place in it.
   TFE_HOST_DEVICE int Slab(uint32_t row, int64_t* place) const {
@@ -83,14 +92,30 @@ struct RowsView {
     return reinterpret_cast<RowMeta*>(slabs[slab] + RowsOfSlab(slab) * stride) +
            place;
   }
+  // Only where there are owners.
+  TFE_HOST_DEVICE RowOwner* Owner(uint32_t row) const {
+    int64_t place;
+    const int slab = Slab(row, &place);
+    return reinterpret_cast<RowOwner*>(
+               slabs[slab] +
+               RowsOfSlab(slab) *
+                   (stride + static_cast<int64_t>(sizeof(RowMeta)))) +
+           place;
+  }
   TFE_HOST_DEVICE int slot_width() const {
     return dim * vector_slots + scalar_slots;
+  }
+  // Of a row with all that stands beside it.
+  TFE_HOST_DEVICE int64_t row_bytes() const {
+    return stride + static_cast<int64_t>(sizeof(RowMeta)) +
+           (owned ? static_cast<int64_t>(sizeof(RowOwner)) : 0);
   }
 
   char* slabs[kMaxSlabs] = {};
   int log2_first = 0;  // rows of the first slab
   int doublings = 0;
   int64_t stride = 4;  // bytes from one record to the next
+  bool owned = false;  // whether rows have owners
   int dim = 1;
   int vector_slots = 0;
   int scalar_slots = 0;
@@ -124,6 +149,7 @@ struct TableTallies {
   uint64_t inserted = 0;
   uint64_t admitted = 0;
   uint64_t refused = 0;
+  uint64_t evicted = 0;
   uint64_t removed = 0;
   // Keys looked up that had no row, in parts, so that not all meet in one.
   static constexpr int kParts = 32;
@@ -141,6 +167,7 @@ struct DeviceView {
   TableCounters* counters = nullptr;
   TableTallies* tallies = nullptr;  // null while content is put together
   uint32_t* free_rows = nullptr;
+  uint64_t batch = 1;  // the number of the one under way, from 1 up
 };
 
 TFE_DEVICE uint32_t NextBucket(const IndexView& index, uint32_t bucket) {
