@@ -207,6 +207,7 @@ class DeviceTable {
   void Replace(const Content& fresh);
   // The counters, exactly.
   Status ReadCounters(Content* content, void* stream);
+  Status SampleProbes(void* stream, TableStats* stats);
   Status ReadTallies(void* stream, TableTallies* tallies);
   void PollCounters(Content* content);
   // After the launches of a batch.
