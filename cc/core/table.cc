@@ -138,6 +138,14 @@ AdmissionKind EmbeddingTable::admission_kind() const {
   return admission_ == nullptr ? AdmissionKind::kAll : admission_->spec().kind;
 }
 
+Status EmbeddingTable::VisitFilter(
+    const std::function<Status(Admission*)>& body) const {
+  return CatchOutOfMemory(*this, [&] {
+    WriterLock lock(&layout_lock_);
+    return admission_ == nullptr ? Status() : body(admission_.get());
+  });
+}
+
 void EmbeddingTable::set_initializer(
     std::shared_ptr<const Initializer> initializer) {
   WriterLock lock(&layout_lock_);
