@@ -425,7 +425,7 @@ class EmbeddingTable {
   RowLayout layout_;
   float initial_vector_slots_[kMaxVectorSlots] = {};
   float initial_scalar_slots_[kMaxScalarSlots] = {};
-  std::unique_ptr<SlabArena> arena_;  // outlives the shards
+  std::unique_ptr<TableMemory> memory_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
   std::unique_ptr<Admission> admission_;  // null: every key earns a row
   struct Consumer {
