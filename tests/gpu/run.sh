@@ -52,6 +52,8 @@ export -f sanitize
 
 step build 150 "$PYTHON" tests/gpu/build.py
 step test 60 build/gpu/device_table_test
+step admission 30 build/gpu/device_admission_test
+step eviction 30 build/gpu/device_eviction_test
 step memcheck 90 bash -c "sanitize memcheck build/gpu/device_table_test"
 step racecheck 60 bash -c "sanitize racecheck build/gpu/device_table_test"
 step bench 150 build/gpu/table_bench
