@@ -55,8 +55,7 @@ struct CountOccurrences {
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
     if (Idle(wanted) || rows[i] != kNoRow) return;
     AtomicAdd(occurrences + scratch[slot_of[i]],
-              static_cast<uint64_t>(
-                  gradients.Count(static_cast<uint32_t>(i))));
+              static_cast<uint64_t>(gradients.Count(static_cast<uint32_t>(i))));
   }
 };
 
@@ -171,9 +170,8 @@ struct FindSegments {
 
   template <class Group>
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
-    segments[i] = leaders[i] == 0
-                      ? kNumSegments
-                      : ShardOfHash(MixKey(keys[i]), kLog2Segments);
+    segments[i] = leaders[i] == 0 ? kNumSegments
+                                  : ShardOfHash(MixKey(keys[i]), kLog2Segments);
     decisions[i] = Decision::kNone;
   }
 };

@@ -132,8 +132,8 @@ Status DeviceTable::Init(void* stream) {
       launchers_->set_zero(tallies_, sizeof(TableTallies), stream));
   TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
   content_.view.tallies = tallies_;
-  TFE_RETURN_IF_ERROR(GrowIndex(content_, options_.reserve,
-                                &content_.view.index, stream));
+  TFE_RETURN_IF_ERROR(
+      GrowIndex(content_, options_.reserve, &content_.view.index, stream));
   return GrowRows(&content_, options_.reserve);
 }
 
@@ -492,11 +492,10 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
   }
   const int64_t* const frequency =
       asks != nullptr && filtered() ? space.occurrences : nullptr;
-  TFE_CHECK_DEVICE(
-      launchers_->insert_rows(InsertRows{view, keys, space.leaders, space.ranks,
-                                         version, frequency, space.rows,
-                                         missing},
-                              n, stream));
+  TFE_CHECK_DEVICE(launchers_->insert_rows(
+      InsertRows{view, keys, space.leaders, space.ranks, version, frequency,
+                 space.rows, missing},
+      n, stream));
   TFE_CHECK_DEVICE(launchers_->share_rows(
       ShareRows{space.scratch, space.slot_of, space.rows, missing}, n, stream));
   TFE_CHECK_DEVICE(launchers_->count_leaders(
@@ -560,7 +559,8 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
 
 Status DeviceTable::SampleProbes(void* stream, TableStats* stats) {
   const IndexView& index = content_.view.index;
-  std::vector<IndexBucket> buckets(std::min(index.num_buckets, kSampledBuckets));
+  std::vector<IndexBucket> buckets(
+      std::min(index.num_buckets, kSampledBuckets));
   TFE_CHECK_DEVICE(launchers_->copy(
       buckets.data(), index.buckets,
       static_cast<int64_t>(buckets.size() * sizeof(IndexBucket)), stream));
@@ -586,10 +586,10 @@ Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
   std::lock_guard<std::mutex> lock(mutex_);
   const DeviceView& view = content_.view;
   lookups_ += n;
-  return Check(launchers_->lookup(
-      tf_embedding::Lookup{view.index, view.rows, Absent(), keys, out,
-                           view.tallies},
-      n, stream));
+  return Check(
+      launchers_->lookup(tf_embedding::Lookup{view.index, view.rows, Absent(),
+                                              keys, out, view.tallies},
+                         n, stream));
 }
 
 Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
@@ -600,9 +600,9 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
   lookups_ += request.num_keys;
   if (request.rows == nullptr && pool.max_norm == 0) {
     return Check(launchers_->lookup_bags(
-        LookupBags{view.index, view.rows, Absent(), request.keys,
-                   pool.combiner, request.splits, request.num_keys,
-                   request.weights, request.out, view.tallies},
+        LookupBags{view.index, view.rows, Absent(), request.keys, pool.combiner,
+                   request.splits, request.num_keys, request.weights,
+                   request.out, view.tallies},
         request.num_bags, stream));
   }
   // Clipping needs whole vectors first.
@@ -635,8 +635,8 @@ Status DeviceTable::Find(const int64_t* keys, int64_t n,
   TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
   DeviceView view = content_.view;
   view.initial = Absent();
-  TFE_CHECK_DEVICE(launchers_->find_whole_rows(FindWholeRows{view, keys, out},
-                                               n, stream));
+  TFE_CHECK_DEVICE(
+      launchers_->find_whole_rows(FindWholeRows{view, keys, out}, n, stream));
   if (!counts_candidates() && content_.bloom == nullptr) return Status();
   return Check(launchers_->count_absent(
       CountAbsent{content_.candidates, bloom_, content_.bloom, keys, out.found,
@@ -675,9 +675,9 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
                   space.sums, space.sum_counts},
         MaxPieces(n), stream));
   }
-  TFE_CHECK_DEVICE(launchers_->apply_rows(
-      ToBytes(rule), content_.view.rows, batch, values, space.cut, space.sums,
-      space.sum_counts, version, stream));
+  TFE_CHECK_DEVICE(launchers_->apply_rows(ToBytes(rule), content_.view.rows,
+                                          batch, values, space.cut, space.sums,
+                                          space.sum_counts, version, stream));
   TFE_RETURN_IF_ERROR(EndBatch(&content_, moment, space, n, stream));
   return CopyCounters(&content_, stream);
 }

@@ -272,8 +272,8 @@ class DeviceTable {
   // Of all rows; evicted: how many went, which is waited for.
   Status Sweep(const EvictionMoment& moment, EvictWhen when, void* stream,
                int64_t* evicted);
-  Status SweepRange(const Content& content, const RuleBounds& by,
-                    int64_t begin, int64_t end, void* stream);
+  Status SweepRange(const Content& content, const RuleBounds& by, int64_t begin,
+                    int64_t end, void* stream);
   Status EvictToBound(const Content& content, void* stream);
   RuleBounds BoundsOf(const EvictionOptions::Rules& rules,
                       const EvictionMoment& moment, bool spares) const;
@@ -320,8 +320,8 @@ class DeviceTable {
   int64_t ring_bytes_ = 0;
   int64_t told_evicted_ = 0;  // of all rows evicted, those taken or dropped
   int64_t dropped_ = 0;       // with another width
-  int64_t lookups_ = 0;  // keys
-  int64_t cleared_ = 0;  // rows
+  int64_t lookups_ = 0;       // keys
+  int64_t cleared_ = 0;       // rows
   void* event_ = nullptr;
   char* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;

@@ -13,8 +13,7 @@ namespace tf_embedding {
 
 Status DeviceTable::MakeFilter(Content* content, void* stream) {
   if (options_.admission.kind != AdmissionKind::kBloom) return Status();
-  TFE_RETURN_IF_ERROR(
-      AllocateBytes(*content, bloom_.bytes(), &content->bloom));
+  TFE_RETURN_IF_ERROR(AllocateBytes(*content, bloom_.bytes(), &content->bloom));
   return Check(launchers_->set_zero(content->bloom, bloom_.bytes(), stream));
 }
 
@@ -28,18 +27,17 @@ Status DeviceTable::AskFilter(const Content& content, const int64_t* keys,
                               const BatchSpace& space, void* stream) {
   const AdmissionSpec& spec = options_.admission;
   const uint32_t* const missing = space.flags;
-  TFE_CHECK_DEVICE(launchers_->set_zero(
-      space.occurrences, n * int64_t{sizeof(uint64_t)}, stream));
+  TFE_CHECK_DEVICE(launchers_->set_zero(space.occurrences,
+                                        n * int64_t{sizeof(uint64_t)}, stream));
   TFE_CHECK_DEVICE(launchers_->count_occurrences(
       CountOccurrences{space.rows, space.scratch, space.slot_of, asks,
                        reinterpret_cast<uint64_t*>(space.occurrences), missing},
       n, stream));
   const Decisions out{space.leaders, space.occurrences, space.decisions};
   if (spec.kind == AdmissionKind::kCounter) {
-    TFE_CHECK_DEVICE(
-        launchers_->ask_counter(AskCounter{content.candidates, keys,
-                                           spec.filter_freq, out, missing},
-                                n, stream));
+    TFE_CHECK_DEVICE(launchers_->ask_counter(
+        AskCounter{content.candidates, keys, spec.filter_freq, out, missing}, n,
+        stream));
     TFE_CHECK_DEVICE(launchers_->drop_promoted(
         DropPromoted{content.candidates, keys, space.decisions, missing}, n,
         stream));
@@ -48,10 +46,10 @@ Status DeviceTable::AskFilter(const Content& content, const int64_t* keys,
                       space.decisions, missing},
         n, stream));
   } else if (spec.kind == AdmissionKind::kProbabilistic) {
-    TFE_CHECK_DEVICE(launchers_->ask_draws(
-        AskDraws{keys, DrawSeed(spec.seed, step), spec.probability, out,
-                 missing},
-        n, stream));
+    TFE_CHECK_DEVICE(
+        launchers_->ask_draws(AskDraws{keys, DrawSeed(spec.seed, step),
+                                       spec.probability, out, missing},
+                              n, stream));
   } else {
     uint32_t* const segments = space.ranks;  // which are not needed yet
     TFE_CHECK_DEVICE(launchers_->find_segments(

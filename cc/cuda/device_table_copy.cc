@@ -185,9 +185,8 @@ Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,
       if (live) TFE_RETURN_IF_ERROR(EnsureEvictionSpace(content, stream));
       BatchSpace space;
       TFE_RETURN_IF_ERROR(GetSpace(*content, count, /*sums=*/false, &space));
-      TFE_RETURN_IF_ERROR(
-          FindOrInsert(content, keys, count, /*version=*/0, /*asks=*/nullptr,
-                       space, stream));
+      TFE_RETURN_IF_ERROR(FindOrInsert(content, keys, count, /*version=*/0,
+                                       /*asks=*/nullptr, space, stream));
       TFE_CHECK_DEVICE(launchers_->set_rows(
           SetRows{content->view.rows, space.sorted_rows, space.sorted_positions,
                   count, values, slots, frequency, version},

@@ -55,9 +55,9 @@ Status DeviceTable::EnsureEvictionSpace(Content* content, void* stream) {
   if (ring_width_ < 0) {
     TFE_RETURN_IF_ERROR(ResizeRing(content->view.rows.slot_width(), stream));
   }
-  const int64_t rows = std::min(
-      content->row_capacity,
-      std::max(kPieceRows, content->row_capacity / kPieces));
+  const int64_t rows =
+      std::min(content->row_capacity,
+               std::max(kPieceRows, content->row_capacity / kPieces));
   if (rows <= sweep_rows_) return Status();
   const int64_t sum_bytes = launchers_->sum_bytes(rows);
   SweepSpace space = {};
@@ -73,8 +73,7 @@ Status DeviceTable::EnsureEvictionSpace(Content* content, void* stream) {
 }
 
 Status DeviceTable::EndBatch(Content* content, const EvictionMoment& moment,
-                             const BatchSpace& space, int64_t n,
-                             void* stream) {
+                             const BatchSpace& space, int64_t n, void* stream) {
   if (eviction_ == nullptr) return Status();
   TFE_CHECK_DEVICE(launchers_->touch_rows(
       TouchRows{content->view,
@@ -100,8 +99,7 @@ RuleBounds DeviceTable::BoundsOf(const EvictionOptions::Rules& rules,
 Status DeviceTable::SweepSlice(const Content& content,
                                const EvictionMoment& moment, int64_t num_rows,
                                void* stream) {
-  EvictionOptions::Rules rules =
-      options_.eviction.RulesOf(EvictWhen::kApply);
+  EvictionOptions::Rules rules = options_.eviction.RulesOf(EvictWhen::kApply);
   if (!rules.any()) return Status();
   if (rules.frequency && cursor_ == 0) {
     const int64_t every = options_.eviction.every_steps;

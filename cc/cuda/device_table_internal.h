@@ -93,9 +93,7 @@ struct DeviceTable::SweepSpace {
   char* temp;
 };
 
-inline int BitWidth(uint64_t x) {
-  return x == 0 ? 0 : 64 - __builtin_clzll(x);
-}
+inline int BitWidth(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
 
 }  // namespace tf_embedding
 

@@ -120,8 +120,8 @@ struct CountDigits {
       if (!MayGo(table, owner)) continue;
       const EvictRank rank = RankOf(order, *table.rows.Meta(row), owner);
       if (!Agrees(rank, threshold)) continue;
-      const auto mine = static_cast<uint32_t>(rank.words[word] >> shift) &
-                        (kDigitBins - 1);
+      const auto mine =
+          static_cast<uint32_t>(rank.words[word] >> shift) & (kDigitBins - 1);
       if (mine != digit) {
         if (run != 0) AtomicAdd(selection->bins + digit, run);
         digit = mine;
@@ -245,8 +245,8 @@ struct MarkByRules {
   TFE_DEVICE void operator()(const Group& group, int64_t i) const {
     const int64_t r = first + i;
     const auto row = static_cast<uint32_t>(r);
-    const bool live = r < table.counters->end &&
-                      table.rows.Owner(row)->touched != kFreeRow;
+    const bool live =
+        r < table.counters->end && table.rows.Owner(row)->touched != kFreeRow;
     float norm = 0;
     if constexpr (kNorm) {
       if (live) {
@@ -302,9 +302,8 @@ struct EvictRows {
     // Of more than there is room for the last stay.
     const int64_t count = int64_t{ranks[n - 1]} + taken[n - 1];
     if (count - rank <= ring.room) {
-      const int64_t place =
-          static_cast<int64_t>((table.tallies->evicted + rank) %
-                               static_cast<uint64_t>(ring.room));
+      const int64_t place = static_cast<int64_t>(
+          (table.tallies->evicted + rank) % static_cast<uint64_t>(ring.room));
       CopyRow(group, table.rows, row, key, place, ring.columns);
     }
     group.Sync();
@@ -340,7 +339,8 @@ struct TouchRows {
 
   template <class Group>
   TFE_DEVICE void operator()(const Group&, int64_t j) const {
-    if (batch.IsFirst(j)) table.rows.Owner(batch.rows[j])->touched = table.batch;
+    if (batch.IsFirst(j))
+      table.rows.Owner(batch.rows[j])->touched = table.batch;
   }
 };
 

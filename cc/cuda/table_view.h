@@ -138,8 +138,8 @@ struct InitialView {
 // What a stream of updates leaves behind, in device memory.
 struct TableCounters {
   int64_t size = 0;
-  uint32_t end = 0;   // rows 0..end-1 have been handed out
-  uint32_t free = 0;  // of them, how many are on the free list
+  uint32_t end = 0;         // rows 0..end-1 have been handed out
+  uint32_t free = 0;        // of them, how many are on the free list
   uint64_t candidates = 0;  // keys without rows that a filter counts
 };
 

@@ -139,8 +139,9 @@ TEST(CandidatesGrowAndLeave) {
   Pair pair(2, InitializerKind::kUniform, Counter(2));
   const std::vector<int64_t> universe = MixedKeys(40000);
   for (int64_t step = 0; step < 8; ++step) {
-    const std::vector<int64_t> keys(universe.begin() + step / 2 * 10000,
-                                    universe.begin() + step / 2 * 10000 + 10000);
+    const std::vector<int64_t> keys(
+        universe.begin() + step / 2 * 10000,
+        universe.begin() + step / 2 * 10000 + 10000);
     pair.Apply(Bind("sgd", 0.5f, step, {}), keys, Rng(step).Units(20000), {},
                step);
     TableStats stats;
@@ -241,9 +242,9 @@ TEST(BadFiltersAreErrors) {
   options.dim = 2;
   options.admission = Counter(0);
   std::unique_ptr<DeviceTable> none;
-  EXPECT_ERROR(DeviceTable::Create(
-                   options, testing::launchers,
-                   MakeDeviceAllocator(testing::launchers), nullptr, &none),
+  EXPECT_ERROR(DeviceTable::Create(options, testing::launchers,
+                                   MakeDeviceAllocator(testing::launchers),
+                                   nullptr, &none),
                StatusCode::kInvalidArgument, "filter_freq is 0");
 }
 

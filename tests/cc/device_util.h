@@ -77,7 +77,7 @@ class OnDevice {
 
 // A GPU's powers are good to some units in the last place, not to the bit.
 inline bool SameValues(const std::vector<float>& a, const std::vector<float>& b,
-                bool exactly) {
+                       bool exactly) {
   if (exactly || a.size() != b.size()) return SameBits(a, b);
   for (size_t i = 0; i < a.size(); ++i) {
     if (!(std::fabs(a[i] - b[i]) <= 1e-5f * (1 + std::fabs(b[i]))))
@@ -279,8 +279,8 @@ struct Pair {
   std::unique_ptr<DeviceTable> device;
 };
 
-inline std::vector<int64_t> Draw(const std::vector<int64_t>& universe, int64_t n,
-                          Rng* rng) {
+inline std::vector<int64_t> Draw(const std::vector<int64_t>& universe,
+                                 int64_t n, Rng* rng) {
   std::vector<int64_t> keys(n);
   for (int64_t& key : keys) {
     key = universe[rng->Below(static_cast<int64_t>(universe.size()))];
