@@ -129,7 +129,11 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    tests = [] if any(argument.startswith("tests/") for argument in arguments) else [f"tests/{name}_test.py" for name in _TESTS]
+    tests = (
+        []
+        if any(argument.startswith("tests/") for argument in arguments)
+        else [f"tests/{name}_test.py" for name in _TESTS]
+    )
     return subprocess.run(command + arguments + tests, cwd=ROOT, env=environment).returncode
 
 
