@@ -64,6 +64,7 @@ int EvictionQueue::Peek(int64_t* keys, int max) const {
   for (uint32_t c = lists_.begin()->second.head; c != kNoChunk && n < max;
        c = chunk(c).next) {
     const Chunk& from = chunk(c);
+    // Also the one after the last that is read here: of the next Peek.
     if (from.next != kNoChunk) TFE_PREFETCH_READ(&chunk(from.next));
     for (int i = from.begin; i < from.end && n < max; ++i) {
       keys[n++] = from.keys[i];

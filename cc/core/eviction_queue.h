@@ -20,8 +20,10 @@
 #define TF_EMBEDDING_CC_CORE_EVICTION_QUEUE_H_
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cc/core/platform.h"
@@ -46,6 +48,11 @@ class EvictionQueue {
   int Peek(int64_t* keys, int max) const;
   // Takes the first n of them away.
   void Drop(int n);
+
+  // Keys of each priority get lower(priority) instead: no higher than it, and
+  // in the same order or equal; then those of the lower one come first.
+  template <class Lower>
+  void Relabel(const Lower& lower);
 
   void Clear();
 
@@ -78,6 +85,30 @@ class EvictionQueue {
   Lists::iterator last_ = lists_.end();
   uint64_t size_ = 0;
 };
+
+template <class Lower>
+void EvictionQueue::Relabel(const Lower& lower) {
+  // In ascending order a node's new place is free, or its predecessor's. Nodes
+  // are moved, so nothing is allocated.
+  last_ = lists_.end();
+  auto next = lists_.begin();
+  while (next != lists_.end()) {
+    const auto list = next++;
+    const uint32_t priority = lower(list->first);
+    if (list != lists_.begin()) {
+      const auto before = std::prev(list);
+      if (before->first == priority) {
+        chunk(before->second.tail).next = list->second.head;
+        before->second.tail = list->second.tail;
+        lists_.erase(list);
+        continue;
+      }
+    }
+    auto node = lists_.extract(list);
+    node.key() = priority;
+    lists_.insert(next, std::move(node));
+  }
+}
 
 }  // namespace tf_embedding
 

@@ -378,7 +378,19 @@ struct BoundModel {
   std::map<int64_t, Row> rows;
   int64_t batch = 0;
   int64_t pushes = 0;
+  // Of the step at hand: the rows that have it, and those put aside.
+  int64_t last_step = -1;
+  bool step_is_new = false;
+  std::set<int64_t> of_step;
+  std::vector<int64_t> aside;
 
+  void Queue(std::vector<int64_t>* keys) {
+    for (const int64_t key : *keys) {
+      rows[key].queued_as = Priority(rows[key]);
+      rows[key].queued_at = pushes++;
+    }
+    keys->clear();
+  }
   int64_t Priority(const Row& row) const {
     return order == EvictOrder::kLru   ? row.touched
            : order == EvictOrder::kLfu ? row.frequency
@@ -388,6 +400,17 @@ struct BoundModel {
     ++batch;
     std::vector<int64_t> births;
     const std::set<int64_t> touched(keys.begin(), keys.end());
+    if (step != last_step) {
+      step_is_new = step > last_step;
+      last_step = step;
+      of_step.clear();
+      Queue(&aside);
+    }
+    const bool spares_step =
+        step_is_new &&
+        static_cast<int64_t>(of_step.size() + touched.size()) <= max_rows;
+    if (!spares_step) Queue(&aside);
+    of_step.insert(touched.begin(), touched.end());
     for (const int64_t key : keys) {
       const bool is_new = rows.emplace(key, Row{0, 0, 0, -1, 0}).second;
       if (is_new) births.push_back(key);
@@ -396,12 +419,12 @@ struct BoundModel {
       row.version = step;
       ++row.frequency;
     }
-    std::set<int64_t> spared;
+    std::vector<int64_t> spared;
     while (static_cast<int64_t>(rows.size()) > max_rows) {
       // The queue's front: lowest queued_as, then queued first.
       auto front = rows.end();
       for (auto it = rows.begin(); it != rows.end(); ++it) {
-        if (it->second.queued_as < 0 || spared.count(it->first)) continue;
+        if (it->second.queued_as < 0) continue;
         if (front == rows.end() ||
             std::pair(it->second.queued_as, it->second.queued_at) <
                 std::pair(front->second.queued_as, front->second.queued_at)) {
@@ -410,27 +433,28 @@ struct BoundModel {
       }
       if (front == rows.end()) break;
       Row& row = front->second;
-      if (Priority(row) > row.queued_as) {
+      if (touched.count(front->first)) {
+        spared.push_back(front->first);
+        row.queued_as = -1;
+      } else if (Priority(row) > row.queued_as) {
         row.queued_as = Priority(row);
         row.queued_at = pushes++;
-      } else if (touched.count(front->first)) {
-        spared.insert(front->first);
-        row.queued_at = pushes++;
+      } else if (spares_step && row.version == step) {
+        aside.push_back(front->first);
+        row.queued_as = -1;
       } else {
         rows.erase(front);
       }
     }
-    for (const int64_t key : births) {
-      rows[key].queued_as = Priority(rows[key]);
-      rows[key].queued_at = pushes++;
-    }
+    Queue(&spared);
+    Queue(&births);
   }
 };
 
 void BoundsAgreeWithTheModel(EvictOrder order, int64_t max_rows,
                              int64_t universe, int64_t batch) {
   const auto table = MakeTable(MaxKeys(max_rows, order), 5);
-  BoundModel model{order, max_rows, {}, 0, 0};
+  BoundModel model{order, max_rows, {}};
   testing::Rng rng(17);
   for (int64_t step = 0; step < 300; ++step) {
     std::vector<int64_t> keys;
