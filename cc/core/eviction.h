@@ -61,13 +61,17 @@
 // Removals and sweeps leave keys without rows in the queue, and keys that come
 // again stand in it twice. When such are half as many as rows, the queue is
 // renewed: each share moves a few keys from its front to a second queue, in
-// their order, until the first is empty; BoundNotes::renewed tells which rows
-// stand in the second. Nothing else depends on it. A pass of decays gives each
-// list of the queue its new priority when it begins, and from then on all rows
-// count as decayed. So no share does more than its keys' worth of work, times
-// a constant: but for the first after another content took the table's place (a
-// restore, another rule's slots), which sorts it. No checkpoint holds the
-// queue: after a restore "lru" begins with the order of versions.
+// their order and under their priorities, until the first is empty;
+// BoundNotes::renewed tells which rows stand in the second. What is taken does
+// not depend on it. A pass of decays gives each list of the queue its new
+// priority when it begins, and from then on all rows count as decayed. So
+// only three things go over all rows of a shard at once: the first share after
+// another content took the table's place (a restore, another rule's slots),
+// which sorts them; Shard::Compact, when a fifth of them went and none came;
+// and once in 2^31 ticks the clock of "lru". What can add up is rows that were
+// touched while nothing was taken: the first evictions after that look at them,
+// each once. No checkpoint holds the queue: after a restore "lru" begins with
+// the order of versions.
 //
 // Rows taken can be kept for whoever asks: the last collect / shards of each
 // shard; older ones are dropped, and counted.

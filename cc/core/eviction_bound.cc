@@ -14,7 +14,10 @@ namespace {
 
 constexpr uint32_t kMaxClock = std::numeric_limits<uint32_t>::max();
 // Keys that are taken from the front of a queue at once.
-constexpr int kFront = 32;
+constexpr int kFront = 64;
+// For each row that has to go, and at least.
+constexpr uint64_t kLookedAt = 2;
+constexpr uint64_t kMinFront = 8;
 // Rows beyond the bound for which a share makes room before it ends.
 constexpr uint64_t kMaxExcess = 64;
 // Keys that are moved from a queue that is renewed, for each key of a share.
@@ -248,7 +251,11 @@ void ShardEviction::EvictToBound(Shard* shard, const TouchedKeys& touched) {
       from = &old_queue();
     }
     if (from->empty()) return;
-    TakeFront(from, kFront, &touched, shard);
+    // Some more than have to go: others were touched.
+    const uint64_t excess = shard->index().size() - max_rows_;
+    const uint64_t wanted = kLookedAt * excess + kMinFront;
+    TakeFront(from, static_cast<int>(std::min<uint64_t>(wanted, kFront)),
+              &touched, shard);
   }
 }
 
@@ -261,12 +268,18 @@ int ShardEviction::TakeFront(EvictionQueue* from, int max,
   int64_t keys[kFront];
   uint64_t hashes[kFront];
   uint32_t found[kFront];
+  uint32_t priorities[kFront];
   const int n = from->Peek(keys, std::min(max, kFront));
   kernels.hash_keys(keys, n, hashes);
   kernels.prefetch_buckets(shard->view(), hashes, n);
   kernels.find_rows(shard->view(), keys, hashes, n, found);
   for (int i = 0; i < n; ++i) {
     if (found[i] != kNoRow) TFE_PREFETCH_READ(rows.meta(found[i]));
+  }
+  for (int i = 0; i < n; ++i) {
+    if (found[i] == kNoRow) continue;
+    priorities[i] = Priority(rows, found[i], hashes[i]);
+    queue().PrefetchPush(priorities[i]);
   }
   int taken = 0;
   for (; taken < n; ++taken) {
@@ -283,12 +296,12 @@ int ShardEviction::TakeFront(EvictionQueue* from, int max,
       spared_.push_back(key);
       continue;
     }
-    const uint32_t priority = Priority(rows, row, hash);
-    if (priority > front) {
-      Push(priority, key, row);
-    } else if (touched == nullptr) {
-      queue().Push(priority, key);
+    const uint32_t priority = priorities[taken];
+    if (touched == nullptr) {
+      queue().Push(front, key);
       notes_.renewed[row] = true;
+    } else if (priority > front) {
+      Push(priority, key, row);
     } else if (spares_step_ && rows.meta(row)->version == step_) {
       aside_.push_back(key);
     } else {
