@@ -6,8 +6,9 @@
   tests/gpu/build.py [--host]
 
 Puts device_table_test, device_admission_test, device_eviction_test and
-table_bench into build/gpu, made by nvcc for the GPU of this machine; with --host into build/cc-none, where the C++ tests are, with the
-kernels run by the host.
+table_bench into build/gpu, made by nvcc for the GPU of this machine; with
+--host into build/cc-none, where the C++ tests are, with the kernels run by the
+host.
 """
 
 from __future__ import annotations
