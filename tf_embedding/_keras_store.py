@@ -43,7 +43,7 @@ def load(store: Any, prefix: str, variable: EmbeddingVariable) -> None:
     try:
         variable.table.load_blocks(checkpoint.blocks_from_arrays(arrays))
     except tf.errors.OpError as error:
-        # What a store gives are h5py's datasets.
-        file = getattr(getattr(arrays[0], "file", None), "filename", "the file")
-        where = f"{file}, table of {variable.name!r}"
+        # Keras 3 hands out a store that has a file of h5py, Keras 2 a group of one.
+        file = getattr(store, "h5_file", getattr(store, "file", None))
+        where = f"{getattr(file, 'filename', 'the file')}, table of {variable.name!r}"
         raise type(error)(error.node_def, error.op, f"{where}: {error.message}") from error

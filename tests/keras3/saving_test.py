@@ -59,7 +59,8 @@ def test_a_damaged_weights_file_is_named(tmp_path):
     path.write_bytes(data)
     model = train(epochs=0, seed=8)
     before = state_of(model.layers[1])
-    with pytest.raises(tf.errors.DataLossError, match=f"{path}.*is damaged: its checksum"):
+    # Keras makes a ValueError of it.
+    with pytest.raises(ValueError, match=f"{path}, table of .*is damaged: its checksum"):
         model.load_weights(path)
     for name, value in state_of(model.layers[1]).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
