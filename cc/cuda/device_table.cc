@@ -26,10 +26,6 @@ int64_t KeysOfBuckets(uint32_t num_buckets) {
                               kSlotsPerBucket * kMaxLoad);
 }
 
-int64_t RowBytes(const RowsView& rows) {
-  return rows.stride + static_cast<int64_t>(sizeof(RowMeta));
-}
-
 int BitWidth(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
 
 class LaunchersAllocator final : public DeviceAllocator {
@@ -80,6 +76,8 @@ DeviceTable::~DeviceTable() {
   // The device may be about to write the counters.
   if (content_.copying) launchers_->wait(event_);
   ReleaseContent(&content_);
+  allocator_->Release(cache_memory_);
+  allocator_->Release(cache_.hits);
   allocator_->Release(workspace_);
   allocator_->Release(const_cast<float*>(initial_.matrix));
   if (event_ != nullptr) launchers_->destroy_event(event_);
@@ -119,9 +117,11 @@ Status DeviceTable::Init(void* stream) {
                              options_.name);
   }
   TFE_CHECK_DEVICE(launchers_->create_event(&event_));
+  TFE_RETURN_IF_ERROR(MakeCache(stream));
   TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
+  TFE_RETURN_IF_ERROR(AttachCache(&content_, stream));
   TFE_RETURN_IF_ERROR(GrowIndex(&content_, options_.reserve, stream));
-  return GrowRows(&content_, options_.reserve);
+  return GrowRows(&content_, options_.reserve, stream);
 }
 
 Status DeviceTable::Check(int error) const {
@@ -143,16 +143,6 @@ Status DeviceTable::AllocateBytes(const Content& content, int64_t bytes,
                                   void** memory) {
   *memory = allocator_->Allocate(bytes);
   return *memory == nullptr ? OutOfMemory(content, bytes) : Status();
-}
-
-template <class T>
-Status DeviceTable::AllocateArray(const Content& content, int64_t n,
-                                  T** memory) {
-  void* raw;
-  TFE_RETURN_IF_ERROR(
-      AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));
-  *memory = static_cast<T*>(raw);
-  return Status();
 }
 
 std::string DeviceTable::rule() const {
@@ -232,10 +222,11 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
   }
   rows->stride =
       RowLayout(options_.dim, rows->vector_slots, rows->scalar_slots).stride;
-  while ((RowBytes(*rows) << (rows->log2_first + 1)) <= kFirstSlab) {
+  const int64_t row_bytes = SlabBytesOfRow(*rows);
+  while ((row_bytes << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
-  while ((RowBytes(*rows) << (rows->log2_first + rows->doublings + 1)) <=
+  while ((row_bytes << (rows->log2_first + rows->doublings + 1)) <=
          kLargeSlab) {
     ++rows->doublings;
   }
@@ -245,6 +236,7 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
                                 const float* initial_slots, void* stream,
                                 Content* content) {
   SetLayout(rule, initial_slots, &content->view.rows);
+  TFE_RETURN_IF_ERROR(CheckCache(rule, content->view.rows));
   content->rule = rule;
   content->view.initial = initial_;
   TFE_RETURN_IF_ERROR(AllocateArray(*content, 1, &content->view.counters));
@@ -254,10 +246,13 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
 
 void DeviceTable::ReleaseRows(Content* content) {
   for (int s = 0; s < content->num_slabs; ++s) {
-    allocator_->Release(content->view.rows.slabs[s]);
+    ReleaseSlab(content->view.rows.slabs[s]);
   }
+  allocator_->Release(content->view.rows.places);
+  allocator_->Release(content->view.rows.metas);
   content->num_slabs = 0;
   content->row_capacity = 0;
+  content->tier_capacity = 0;
 }
 
 void DeviceTable::ReleaseContent(Content* content) {
@@ -313,7 +308,9 @@ Status DeviceTable::EnsureRoom(Content* content, int64_t n, void* stream) {
     if (content->HasRoom(keys)) return Status();
     const int64_t new_rows = std::max<int64_t>(0, keys - content->known.free);
     status = GrowIndex(content, content->known.size + keys, stream);
-    if (status.ok()) status = GrowRows(content, content->known.end + new_rows);
+    if (status.ok()) {
+      status = GrowRows(content, content->known.end + new_rows, stream);
+    }
     if (status.ok() || status.code() != StatusCode::kResourceExhausted) break;
   }
   return status;
@@ -347,15 +344,20 @@ Status DeviceTable::GrowIndex(Content* content, int64_t keys, void* stream) {
   return Status();
 }
 
-Status DeviceTable::GrowRows(Content* content, int64_t rows) {
+Status DeviceTable::GrowRows(Content* content, int64_t rows, void* stream) {
   RowsView* const view = &content->view.rows;
   while (content->row_capacity < rows) {
     const int64_t more = view->RowsOfSlab(content->num_slabs);
+    const int64_t bytes = more * SlabBytesOfRow(*view);
     if (content->num_slabs == kMaxSlabs || rows > kMaxRows) {
-      return OutOfMemory(*content, more * RowBytes(*view));
+      return OutOfMemory(*content, bytes);
     }
-    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * RowBytes(*view),
-                                      &view->slabs[content->num_slabs]));
+    if (tiered()) {
+      TFE_RETURN_IF_ERROR(
+          GrowTier(content, content->row_capacity + more, stream));
+    }
+    TFE_RETURN_IF_ERROR(
+        AllocateSlab(*content, bytes, &view->slabs[content->num_slabs]));
     ++content->num_slabs;
     content->row_capacity += more;
   }
@@ -388,8 +390,9 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
   TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
   Content changed;
   SetLayout(rule, initial_slots, &changed.view.rows);
+  TFE_RETURN_IF_ERROR(CheckCache(rule, changed.view.rows));
   const int64_t end = content->known.end;
-  Status status = GrowRows(&changed, std::max(end, options_.reserve));
+  Status status = GrowRows(&changed, std::max(end, options_.reserve), stream);
   if (status.ok()) {
     status = Check(launchers_->convert_rows(
         ConvertRows{content->view.rows, changed.view.rows}, end, stream));
@@ -403,8 +406,9 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
   content->view.rows = changed.view.rows;
   content->num_slabs = changed.num_slabs;
   content->row_capacity = changed.row_capacity;
+  content->tier_capacity = changed.tier_capacity;
   content->rule = rule;
-  return Status();
+  return AttachCache(content, stream);
 }
 
 Status DeviceTable::GetSpace(const Content& content, int64_t n, bool sums,
@@ -466,6 +470,8 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
                    view.counters, /*total=*/nullptr},
       1, stream));
   TFE_RETURN_IF_ERROR(CopyCounters(content, n, stream));
+  TFE_RETURN_IF_ERROR(
+      Promote(*content, space.rows, n, /*writes=*/true, stream));
   return SortByRow(*content, n, space, stream);
 }
 
@@ -493,7 +499,7 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
                        static_cast<int64_t>(sizeof(IndexBucket));
   stats->index_slots =
       int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
-  const int64_t row_bytes = RowBytes(content_.view.rows);
+  const int64_t row_bytes = SlabBytesOfRow(content_.view.rows);
   stats->row_bytes =
       content_.row_capacity * row_bytes +
       content_.free_capacity * static_cast<int64_t>(sizeof(uint32_t));
@@ -501,7 +507,7 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
   stats->fixed_bytes =
       static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
       initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
-  return Status();
+  return TierStats(stream, stats);
 }
 
 Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
@@ -668,7 +674,7 @@ Status DeviceTable::Clear(void* stream) {
   }
   ReleaseContent(&content_);
   content_ = empty;
-  return Status();
+  return AttachCache(&content_, stream);
 }
 
 }  // namespace tf_embedding

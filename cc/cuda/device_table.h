@@ -28,6 +28,10 @@
 // Memory. Growing the index holds the old and the new one for a moment; growing
 // the rows adds a slab and copies nothing. Removed rows are used again; memory
 // goes back with Clear. Batches need a workspace of about 50 bytes a key, kept.
+// With cache_bytes records lie in pinned memory of the host instead, and a cache
+// of that many bytes holds those in use (tier_functors.h): updates bring the
+// rows of their batch into it, Prefetch those of a batch to come; what only
+// reads takes records where they are. Import and Clear begin with it empty.
 //
 // Thread safety: any thread may call; a mutex keeps the launches of one call
 // together. All calls must use streams that wait for each other, normally one.
@@ -70,6 +74,10 @@ struct DeviceTableOptions {
   int dim = 0;
   InitializerSpec initializer;
   int64_t reserve = 0;  // rows for which there is room from the start
+  // Device memory for records in use, all others being in the host's; 0: all
+  // records are in the device's memory.
+  int64_t cache_bytes = 0;
+  CacheStrategy cache_strategy = CacheStrategy::kLfu;
 };
 
 // A lookup of one feature; pointers to device memory, otherwise as
@@ -117,6 +125,9 @@ class DeviceTable {
   Status Find(const int64_t* keys, int64_t n, const AllocateColumns& allocate,
               void* stream);
 
+  // Brings the rows of keys into the cache, as far as it has room; no matter to
+  // what the table holds and answers. Without a cache it does nothing.
+  Status Prefetch(const int64_t* keys, int64_t n, void* stream);
   Status Apply(const BoundRule& rule, const int64_t* keys,
                const float* gradients, const int64_t* counts, int64_t n,
                int64_t step, void* stream, int64_t* rows_reset);
@@ -146,6 +157,7 @@ class DeviceTable {
     const RuleInfo* rule = nullptr;
     int num_slabs = 0;
     int64_t row_capacity = 0;
+    int64_t tier_capacity = 0;  // rows that view.rows.places and metas are for
     int64_t free_capacity = 0;  // of view.free_rows
     // What the host knows of the counters: as of the last look, how many keys
     // at most were new since, and since the copy that is under way.
@@ -185,11 +197,29 @@ class DeviceTable {
   Status CopyCounters(Content* content, int64_t new_keys, void* stream);
   Status EnsureRoom(Content* content, int64_t n, void* stream);
   Status GrowIndex(Content* content, int64_t keys, void* stream);
-  Status GrowRows(Content* content, int64_t rows);
+  Status GrowRows(Content* content, int64_t rows, void* stream);
   Status EnsureFreeList(Content* content, int64_t rows, void* stream);
   Status Adopt(const BoundRule& rule, void* stream, int64_t* rows_reset);
   Status ChangeRule(const RuleInfo* rule, const float* initial_slots,
                     Content* content, void* stream, int64_t* rows_reset);
+
+  // Of a table of two tiers (device_table_tier.cc).
+  bool tiered() const { return options_.cache_bytes > 0; }
+  int64_t CacheSlots(const RowsView& rows) const;
+  // Whether the cache can hold a row.
+  Status CheckCache(const RuleInfo* rule, const RowsView& rows) const;
+  Status MakeCache(void* stream);
+  int64_t SlabBytesOfRow(const RowsView& rows) const;
+  // Gives the cache, emptied, to a content whose records are all in slabs.
+  Status AttachCache(Content* content, void* stream);
+  Status AllocateSlab(const Content& content, int64_t bytes, char** slab);
+  void ReleaseSlab(char* slab);
+  // Room for what each row has in device memory.
+  Status GrowTier(Content* content, int64_t rows, void* stream);
+  // Brings rows into the cache. writes: the batch is going to write them.
+  Status Promote(const Content& content, const uint32_t* rows, int64_t n,
+                 bool writes, void* stream);
+  Status TierStats(void* stream, TableStats* stats);
 
   Status GetSpace(const Content& content, int64_t n, bool sums,
                   BatchSpace* space);
@@ -214,6 +244,9 @@ class DeviceTable {
   InitialView initial_;
   TableCounters* pinned_ = nullptr;  // where the counters are copied to
   void* event_ = nullptr;
+  char* cache_memory_ = nullptr;
+  CacheView cache_;
+  uint32_t cache_time_ = kFirstTime;
   char* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;
 };

@@ -136,7 +136,7 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
   }
   ReleaseContent(&content_);
   content_ = fresh;
-  return Status();
+  return AttachCache(&content_, stream);
 }
 
 Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,

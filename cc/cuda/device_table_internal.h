@@ -32,6 +32,16 @@ class Carver {
 // Runs a launcher's result through Check.
 #define TFE_CHECK_DEVICE(expression) TFE_RETURN_IF_ERROR(Check(expression))
 
+template <class T>
+Status DeviceTable::AllocateArray(const Content& content, int64_t n,
+                                  T** memory) {
+  void* raw;
+  TFE_RETURN_IF_ERROR(
+      AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));
+  *memory = static_cast<T*>(raw);
+  return Status();
+}
+
 // What a batch of n keys needs besides the table.
 struct DeviceTable::BatchSpace {
   void Carve(int64_t n, int dim, bool with_sums, int64_t temporary,

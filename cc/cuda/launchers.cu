@@ -65,7 +65,11 @@ void* AllocatePinned(int64_t bytes) {
   cudaGetLastError();
   return nullptr;
 }
-void ReleasePinned(void* memory) { cudaFreeHost(memory); }
+void ReleasePinned(void* memory) {
+  if (memory == nullptr) return;
+  cudaDeviceSynchronize();
+  cudaFreeHost(memory);
+}
 
 int Copy(void* to, const void* from, int64_t bytes, void* stream) {
   if (bytes == 0) return 0;

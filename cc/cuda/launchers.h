@@ -26,6 +26,7 @@
 #include "cc/cuda/apply_functors.h"
 #include "cc/cuda/pooling_functors.h"
 #include "cc/cuda/table_functors.h"
+#include "cc/cuda/tier_functors.h"
 
 namespace tf_embedding {
 
@@ -41,8 +42,8 @@ struct DeviceLaunchers {
   int (*device_count)();
 
   // Memory. allocate gives null where there is none left. release waits for
-  // the device. The pinned kind is the host's and can be copied to without
-  // waiting.
+  // the device, of both kinds. The pinned kind is the host's; kernels can use
+  // it, and it can be copied to without waiting.
   void* (*allocate)(int64_t bytes);
   void (*release)(void* memory);
   void* (*allocate_pinned)(int64_t bytes);
@@ -91,6 +92,9 @@ struct DeviceLaunchers {
   int (*convert_rows)(const ConvertRows& kernel, int64_t n, void* stream);
   int (*tell_rows)(const TellRows& kernel, int64_t n, void* stream);
   int (*export_rows)(const ExportRows& kernel, int64_t n, void* stream);
+  // Of tier_functors.h.
+  int (*touch_rows)(const TouchRows& kernel, int64_t n, void* stream);
+  int (*promote_rows)(const PromoteRows& kernel, int64_t n, void* stream);
   // Of apply_functors.h.
   int (*cut_pieces)(const CutPieces& kernel, int64_t n, void* stream);
   int (*sum_pieces)(const SumPieces& kernel, int64_t n, void* stream);

@@ -35,6 +35,7 @@ struct Counts {
   // Guarded by mutex.
   std::unordered_map<void*, int64_t> sizes;
   int64_t bytes_held = 0;
+  int64_t pinned_bytes_held = 0;
 };
 Counts& AllCounts() {
   static auto* const counts = new Counts;
@@ -81,12 +82,12 @@ const char* Describe(int error) {
 
 int DeviceCount() { return 1; }
 
-void* Allocate(int64_t bytes) {
+// held: of the counts.
+void* AllocateWithin(int64_t limit, int64_t bytes, int64_t Counts::*held) {
   Counts& counts = AllCounts();
   counts.allocations.fetch_add(1, std::memory_order_relaxed);
   std::lock_guard<std::mutex> lock(counts.mutex);
-  const int64_t limit = Launches().memory_limit;
-  if (limit >= 0 && counts.bytes_held + bytes > limit) return nullptr;
+  if (limit >= 0 && counts.*held + bytes > limit) return nullptr;
   void* const memory = std::aligned_alloc(
       kAlignment,
       (std::max<int64_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
@@ -94,23 +95,31 @@ void* Allocate(int64_t bytes) {
   // What a device's memory holds at first is anything.
   std::memset(memory, 0xA5, static_cast<size_t>(bytes));
   counts.sizes[memory] = bytes;
-  counts.bytes_held += bytes;
+  counts.*held += bytes;
   return memory;
 }
 
-void Release(void* memory) {
+void ReleaseHeld(void* memory, int64_t Counts::*held) {
   if (memory == nullptr) return;
   Counts& counts = AllCounts();
   std::lock_guard<std::mutex> lock(counts.mutex);
-  counts.bytes_held -= counts.sizes[memory];
+  counts.*held -= counts.sizes[memory];
   counts.sizes.erase(memory);
   std::free(memory);
 }
 
-void* AllocatePinned(int64_t bytes) {
-  return std::calloc(1, static_cast<size_t>(bytes));
+void* Allocate(int64_t bytes) {
+  return AllocateWithin(Launches().memory_limit, bytes, &Counts::bytes_held);
 }
-void ReleasePinned(void* memory) { std::free(memory); }
+void Release(void* memory) { ReleaseHeld(memory, &Counts::bytes_held); }
+
+void* AllocatePinned(int64_t bytes) {
+  return AllocateWithin(Launches().pinned_limit, bytes,
+                        &Counts::pinned_bytes_held);
+}
+void ReleasePinned(void* memory) {
+  ReleaseHeld(memory, &Counts::pinned_bytes_held);
+}
 
 int Copy(void* to, const void* from, int64_t bytes, void* /*stream*/) {
   if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
@@ -178,7 +187,8 @@ HostLaunchCounts CountHostLaunches() {
   Counts& counts = AllCounts();
   std::lock_guard<std::mutex> lock(counts.mutex);
   return HostLaunchCounts{counts.launches.load(), counts.allocations.load(),
-                          counts.synchronizations.load(), counts.bytes_held};
+                          counts.synchronizations.load(), counts.bytes_held,
+                          counts.pinned_bytes_held};
 }
 
 extern "C" const DeviceLaunchers* tfe_host_launchers() {

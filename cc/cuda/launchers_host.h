@@ -24,6 +24,7 @@ struct HostLaunches {
   uint64_t order = 0;  // 0: from item 0 up; else a permutation of that number
   // allocate gives null beyond so many bytes in all; -1: no limit.
   int64_t memory_limit = -1;
+  int64_t pinned_limit = -1;  // allocate_pinned likewise
 };
 void SetHostLaunches(const HostLaunches& launches);
 
@@ -33,6 +34,7 @@ struct HostLaunchCounts {
   int64_t allocations = 0;
   int64_t synchronizations = 0;
   int64_t bytes_held = 0;
+  int64_t pinned_bytes_held = 0;
 };
 HostLaunchCounts CountHostLaunches();
 

@@ -192,6 +192,8 @@ struct RemoveRows {
     if (leaders[i] == 0) return;
     RemoveKey(table.index, keys[i]);
     table.free_rows[table.counters->free + ranks[i]] = rows[i];
+    // It leaves the cache before others do.
+    if (table.rows.metas != nullptr) table.rows.Meta(rows[i])->frequency = 0;
   }
 };
 

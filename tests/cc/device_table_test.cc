@@ -124,11 +124,24 @@ InitializerSpec Spec(InitializerKind kind) {
   return spec;
 }
 
+#if defined(TF_EMBEDDING_TEST_TIERS)
+// From no more than one row to all, one table after the other.
+int64_t NextCacheBytes(int dim) {
+  static int tables = 0;
+  const int64_t row = int64_t{4} * (dim * (1 + kMaxVectorSlots) + 8);
+  const int64_t sizes[] = {row, 20 * row, 300 * row, 70000 * row};
+  return sizes[tables++ % 4];
+}
+#else
+int64_t NextCacheBytes(int /*dim*/) { return 0; }
+#endif
+
 std::unique_ptr<DeviceTable> MakeDeviceTable(int dim, InitializerSpec spec) {
   DeviceTableOptions options;
   options.name = "words";
   options.dim = dim;
   options.initializer = std::move(spec);
+  options.cache_bytes = NextCacheBytes(dim);
   std::unique_ptr<DeviceTable> table;
   EXPECT_OK(DeviceTable::Create(
       options, launchers, MakeDeviceAllocator(launchers), nullptr, &table));

@@ -1,0 +1,182 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// DeviceTable's cache of rows that the host's memory holds (tier_functors.h).
+
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "cc/core/table_internal.h"
+#include "cc/cuda/device_table_internal.h"
+
+namespace tf_embedding {
+namespace {
+
+// What the cache keeps of a slot besides the record: used, owner, written.
+constexpr int64_t kSlotBytes = 3 * sizeof(uint32_t);
+// What the places of rows and their metas take.
+constexpr int64_t kTierBytes = sizeof(uint32_t) + sizeof(RowMeta);
+// For the alignment of the cache's arrays.
+constexpr int64_t kCacheSpare = 4 * 256;
+
+}  // namespace
+
+int64_t DeviceTable::SlabBytesOfRow(const RowsView& rows) const {
+  return rows.stride + (tiered() ? 0 : static_cast<int64_t>(sizeof(RowMeta)));
+}
+
+int64_t DeviceTable::CacheSlots(const RowsView& rows) const {
+  const int64_t slots = std::min<int64_t>(
+      options_.cache_bytes / (rows.stride + kSlotBytes), int64_t{1} << 31);
+  return slots < kWays ? slots : slots / kWays * kWays;
+}
+
+Status DeviceTable::CheckCache(const RuleInfo* rule,
+                               const RowsView& rows) const {
+  if (!tiered() || CacheSlots(rows) > 0) return Status();
+  return InvalidArgument(
+      "storage_size is ", options_.cache_bytes, " bytes, and a row of dim ",
+      options_.dim, rule == nullptr ? "" : " with the slots of ",
+      rule == nullptr ? "" : rule->name, " takes ", rows.stride + kSlotBytes,
+      " of them in embedding table ", options_.name,
+      "; give it room for some batches of rows");
+}
+
+Status DeviceTable::MakeCache(void* stream) {
+  if (!tiered()) return Status();
+  cache_.strategy = options_.cache_strategy;
+  TFE_RETURN_IF_ERROR(
+      AllocateArray(content_, 2 * kCacheCounters, &cache_.hits));
+  cache_.misses = cache_.hits + kCacheCounters;
+  TFE_CHECK_DEVICE(launchers_->set_zero(
+      cache_.hits, 2 * kCacheCounters * int64_t{sizeof(uint64_t)}, stream));
+  return AllocateArray(content_, options_.cache_bytes + kCacheSpare,
+                       &cache_memory_);
+}
+
+Status DeviceTable::AttachCache(Content* content, void* stream) {
+  if (!tiered()) return Status();
+  RowsView* const rows = &content->view.rows;
+  const int64_t slots = CacheSlots(*rows);
+  CacheView cache = cache_;
+  char* records;
+  Carver carver(cache_memory_);
+  carver.Take(slots, &cache.used);
+  carver.Take(slots, &cache.owners);
+  carver.Take(slots, &cache.written);
+  const int64_t bytes = carver.used();
+  carver.Take(slots * rows->stride, &records);
+  TFE_CHECK_DEVICE(launchers_->set_zero(cache_memory_, bytes, stream));
+  cache.ways = static_cast<int>(std::min<int64_t>(slots, kWays));
+  cache.sets = static_cast<uint32_t>(slots / cache.ways);
+  cache_ = cache;
+  rows->cache = records;
+  return Status();
+}
+
+Status DeviceTable::AllocateSlab(const Content& content, int64_t bytes,
+                                 char** slab) {
+  if (!tiered()) return AllocateArray(content, bytes, slab);
+  *slab = static_cast<char*>(launchers_->allocate_pinned(bytes));
+  if (*slab != nullptr) return Status();
+  return ResourceExhausted(
+      "out of pinned host memory in embedding table ", options_.name,
+      " of dim ", options_.dim, " with up to ", content.MaxSize(),
+      " rows: ", bytes,
+      " more bytes are not to be had; remove keys, use a smaller batch, raise "
+      "the limits on the process's memory, or spread the variable over more "
+      "machines");
+}
+
+void DeviceTable::ReleaseSlab(char* slab) {
+  if (tiered()) {
+    launchers_->release_pinned(slab);
+  } else {
+    allocator_->Release(slab);
+  }
+}
+
+Status DeviceTable::GrowTier(Content* content, int64_t rows, void* stream) {
+  if (rows <= content->tier_capacity) return Status();
+  RowsView* const view = &content->view.rows;
+  const int64_t before = content->tier_capacity;
+  // Slabs cease to double one day, and this is copied.
+  const int64_t capacity = std::max(rows, before + before / 2);
+  uint32_t* places;
+  RowMeta* metas;
+  TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &places));
+  const Status status = AllocateArray(*content, capacity, &metas);
+  if (!status.ok()) {
+    allocator_->Release(places);
+    return status;
+  }
+  const int64_t place_bytes = before * int64_t{sizeof(uint32_t)};
+  int error = launchers_->copy(places, view->places, place_bytes, stream);
+  if (error == 0) {
+    error = launchers_->set_zero(
+        places + before, (capacity - before) * int64_t{sizeof(uint32_t)},
+        stream);
+  }
+  if (error == 0) {
+    error = launchers_->copy(metas, view->metas,
+                             before * int64_t{sizeof(RowMeta)}, stream);
+  }
+  if (error != 0) {
+    allocator_->Release(places);
+    allocator_->Release(metas);
+    return Check(error);
+  }
+  allocator_->Release(view->places);
+  allocator_->Release(view->metas);
+  view->places = places;
+  view->metas = metas;
+  content->tier_capacity = capacity;
+  return Status();
+}
+
+Status DeviceTable::Promote(const Content& content, const uint32_t* rows,
+                            int64_t n, bool writes, void* stream) {
+  if (content.view.rows.cache == nullptr) return Status();
+  const RowsView& view = content.view.rows;
+  const uint32_t time = cache_time_++;
+  TFE_CHECK_DEVICE(launchers_->touch_rows(
+      TouchRows{view, cache_, rows, time, writes}, n, stream));
+  return Check(launchers_->promote_rows(
+      PromoteRows{view, cache_, rows, time, writes}, n, stream));
+}
+
+Status DeviceTable::Prefetch(const int64_t* keys, int64_t n, void* stream) {
+  TFE_RETURN_IF_ERROR(CheckBatchSize(n));
+  if (n == 0 || !tiered()) return Status();
+  std::lock_guard<std::mutex> lock(mutex_);
+  BatchSpace space;
+  TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
+  TFE_CHECK_DEVICE(
+      launchers_->set_zero(space.flags, 2 * sizeof(uint32_t), stream));
+  TFE_CHECK_DEVICE(
+      launchers_->find_rows(FindRows{content_.view.index, keys, space.rows,
+                                     space.positions, space.flags},
+                            n, stream));
+  return Promote(content_, space.rows, n, /*writes=*/false, stream);
+}
+
+Status DeviceTable::TierStats(void* stream, TableStats* stats) {
+  if (!tiered()) return Status();
+  stats->host_bytes = content_.row_capacity * content_.view.rows.stride;
+  stats->cache_bytes = options_.cache_bytes + kCacheSpare;
+  stats->row_bytes += content_.tier_capacity * kTierBytes + stats->cache_bytes;
+  stats->row_used_bytes += stats->size * kTierBytes;
+  std::vector<uint64_t> counts(2 * kCacheCounters);
+  TFE_CHECK_DEVICE(launchers_->copy(
+      counts.data(), cache_.hits,
+      static_cast<int64_t>(counts.size() * sizeof(uint64_t)), stream));
+  TFE_CHECK_DEVICE(launchers_->synchronize(stream));
+  for (int64_t i = 0; i < kCacheCounters; ++i) {
+    stats->cache_hits += static_cast<int64_t>(counts[i]);
+    stats->cache_misses += static_cast<int64_t>(counts[kCacheCounters + i]);
+  }
+  return Status();
+}
+
+}  // namespace tf_embedding
