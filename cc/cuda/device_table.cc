@@ -73,11 +73,10 @@ DeviceTable::DeviceTable(DeviceTableOptions options,
       allocator_(std::move(allocator)) {}
 
 DeviceTable::~DeviceTable() {
+  ReleaseTier();
   // The device may be about to write the counters.
   if (content_.copying) launchers_->wait(event_);
   ReleaseContent(&content_);
-  allocator_->Release(cache_memory_);
-  allocator_->Release(cache_.hits);
   allocator_->Release(workspace_);
   allocator_->Release(const_cast<float*>(initial_.matrix));
   if (event_ != nullptr) launchers_->destroy_event(event_);
@@ -157,7 +156,7 @@ std::shared_ptr<const Initializer> DeviceTable::initializer() const {
 
 Status DeviceTable::set_initializer(
     std::shared_ptr<const Initializer> initializer, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return SetInitializer(std::move(initializer), stream);
 }
 
@@ -485,14 +484,14 @@ Status DeviceTable::SortByRow(const Content& content, int64_t n,
 }
 
 Status DeviceTable::Size(void* stream, int64_t* size) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   *size = content_.known.size;
   return Status();
 }
 
 Status DeviceTable::Stats(void* stream, TableStats* stats) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   stats->size = content_.known.size;
   stats->index_bytes = int64_t{content_.view.index.num_buckets} *
@@ -512,7 +511,7 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
 
 Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
                            void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   return Check(launchers_->lookup(
       tf_embedding::Lookup{view.index, view.rows, view.initial, keys, out}, n,
@@ -521,7 +520,7 @@ Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
 
 Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
                                  void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   const PoolSpec& pool = request.pool;
   if (request.rows == nullptr && pool.max_norm == 0) {
@@ -556,7 +555,7 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
 
 Status DeviceTable::Find(const int64_t* keys, int64_t n,
                          const AllocateColumns& allocate, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   DeviceColumns out = {};
   TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
   return Check(launchers_->find_whole_rows(
@@ -571,7 +570,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(Adopt(rule, stream, rows_reset));
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
   BatchSpace space;
@@ -597,7 +596,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
 Status DeviceTable::AdoptRule(const BoundRule& rule, void* stream,
                               int64_t* rows_reset) {
   *rows_reset = 0;
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return Adopt(rule, stream, rows_reset);
 }
 
@@ -617,7 +616,7 @@ Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
@@ -634,7 +633,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
   *removed = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   TFE_RETURN_IF_ERROR(EnsureFreeList(&content_, content_.known.end, stream));
   BatchSpace space;
@@ -659,7 +658,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
 }
 
 Status DeviceTable::Clear(void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const RowsView& rows = content_.view.rows;
   float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
   float* const scalars =

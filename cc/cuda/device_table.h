@@ -28,9 +28,9 @@
 // Memory. Growing the index holds the old and the new one for a moment; growing
 // the rows adds a slab and copies nothing. Removed rows are used again; memory
 // goes back with Clear. Batches need a workspace of about 50 bytes a key, kept.
-// With cache_bytes records lie in pinned memory of the host instead, and a cache
-// of that many bytes holds those in use (tier_functors.h): updates bring the
-// rows of their batch into it, Prefetch those of a batch to come; what only
+// With cache_bytes records lie in pinned memory of the host instead, and a
+// cache of that many bytes holds those in use (tier_functors.h): updates bring
+// the rows of their batch into it, Prefetch those of a batch to come; what only
 // reads takes records where they are. Import and Clear begin with it empty.
 //
 // Thread safety: any thread may call; a mutex keeps the launches of one call
@@ -204,6 +204,7 @@ class DeviceTable {
                     Content* content, void* stream, int64_t* rows_reset);
 
   // Of a table of two tiers (device_table_tier.cc).
+  class Turn;
   bool tiered() const { return options_.cache_bytes > 0; }
   int64_t CacheSlots(const RowsView& rows) const;
   // Whether the cache can hold a row.
@@ -220,6 +221,9 @@ class DeviceTable {
   Status Promote(const Content& content, const uint32_t* rows, int64_t n,
                  bool writes, void* stream);
   Status TierStats(void* stream, TableStats* stats);
+  // What the stream is given from now on waits for what Prefetch has begun.
+  void AwaitPrefetch(void* stream);
+  void ReleaseTier();
 
   Status GetSpace(const Content& content, int64_t n, bool sums,
                   BatchSpace* space);
@@ -246,6 +250,14 @@ class DeviceTable {
   void* event_ = nullptr;
   char* cache_memory_ = nullptr;
   CacheView cache_;
+  // Prefetch works in a stream of its own, on a copy of the keys; the event
+  // comes after it, the other one before it in the caller's stream.
+  void* prefetch_stream_ = nullptr;
+  void* prefetched_ = nullptr;
+  void* before_prefetch_ = nullptr;
+  bool prefetching_ = false;  // and the caller's stream does not wait yet
+  char* prefetch_memory_ = nullptr;
+  int64_t prefetch_bytes_ = 0;
   uint32_t cache_time_ = kFirstTime;
   char* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;

@@ -24,7 +24,7 @@ constexpr int64_t kCopyBytes = int64_t{32} << 20;
 Status DeviceTable::Export(const EmbeddingTable::Allocate& allocate,
                            void* stream) {
   TableShape host_shape = shape();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   host_shape.size = content_.known.size;
   RowColumns out;
@@ -106,7 +106,7 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
   TFE_RETURN_IF_ERROR(CheckImport(shape, rows, options_.dim, &rule));
   std::vector<float> initial_slots = shape.initial_slots;
   initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   if (!replace) {
     if (rule != content_.rule) {
       TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));

@@ -4,7 +4,6 @@
 // DeviceTable's cache of rows that the host's memory holds (tier_functors.h).
 
 #include <algorithm>
-#include <mutex>
 #include <vector>
 
 #include "cc/core/table_internal.h"
@@ -45,6 +44,9 @@ Status DeviceTable::CheckCache(const RuleInfo* rule,
 
 Status DeviceTable::MakeCache(void* stream) {
   if (!tiered()) return Status();
+  TFE_CHECK_DEVICE(launchers_->create_stream(&prefetch_stream_));
+  TFE_CHECK_DEVICE(launchers_->create_event(&prefetched_));
+  TFE_CHECK_DEVICE(launchers_->create_event(&before_prefetch_));
   cache_.strategy = options_.cache_strategy;
   TFE_RETURN_IF_ERROR(
       AllocateArray(content_, 2 * kCacheCounters, &cache_.hits));
@@ -60,7 +62,7 @@ Status DeviceTable::AttachCache(Content* content, void* stream) {
   RowsView* const rows = &content->view.rows;
   const int64_t slots = CacheSlots(*rows);
   CacheView cache = cache_;
-  char* records;
+  char* records = nullptr;
   Carver carver(cache_memory_);
   carver.Take(slots, &cache.used);
   carver.Take(slots, &cache.owners);
@@ -103,8 +105,8 @@ Status DeviceTable::GrowTier(Content* content, int64_t rows, void* stream) {
   const int64_t before = content->tier_capacity;
   // Slabs cease to double one day, and this is copied.
   const int64_t capacity = std::max(rows, before + before / 2);
-  uint32_t* places;
-  RowMeta* metas;
+  uint32_t* places = nullptr;
+  RowMeta* metas = nullptr;
   TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &places));
   const Status status = AllocateArray(*content, capacity, &metas);
   if (!status.ok()) {
@@ -149,16 +151,60 @@ Status DeviceTable::Promote(const Content& content, const uint32_t* rows,
 Status DeviceTable::Prefetch(const int64_t* keys, int64_t n, void* stream) {
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   if (n == 0 || !tiered()) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
-  BatchSpace space;
-  TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
+  const Turn turn(this, stream);
+  int64_t* copy;
+  uint32_t *rows, *positions, *missing;
+  const auto carve = [&](char* base) {
+    Carver carver(base);
+    carver.Take(n, &copy);
+    carver.Take(n, &rows);
+    carver.Take(n, &positions);
+    carver.Take(1, &missing);
+    return carver.used();
+  };
+  const int64_t bytes = carve(nullptr);
+  if (bytes > prefetch_bytes_) {
+    char* memory;
+    TFE_RETURN_IF_ERROR(AllocateArray(content_, bytes, &memory));
+    allocator_->Release(prefetch_memory_);
+    prefetch_memory_ = memory;
+    prefetch_bytes_ = bytes;
+  }
+  carve(prefetch_memory_);
+  // The caller's memory is good in the caller's stream only.
   TFE_CHECK_DEVICE(
-      launchers_->set_zero(space.flags, 2 * sizeof(uint32_t), stream));
-  TFE_CHECK_DEVICE(
-      launchers_->find_rows(FindRows{content_.view.index, keys, space.rows,
-                                     space.positions, space.flags},
-                            n, stream));
-  return Promote(content_, space.rows, n, /*writes=*/false, stream);
+      launchers_->copy(copy, keys, n * int64_t{sizeof(int64_t)}, stream));
+  TFE_CHECK_DEVICE(launchers_->record_event(before_prefetch_, stream));
+  TFE_CHECK_DEVICE(launchers_->wait_in(before_prefetch_, prefetch_stream_));
+  const auto promote = [&]() -> Status {
+    TFE_CHECK_DEVICE(
+        launchers_->set_zero(missing, sizeof(*missing), prefetch_stream_));
+    TFE_CHECK_DEVICE(launchers_->find_rows(
+        FindRows{content_.view.index, copy, rows, positions, missing}, n,
+        prefetch_stream_));
+    return Promote(content_, rows, n, /*writes=*/false, prefetch_stream_);
+  };
+  const Status status = promote();
+  // Whatever of it has begun.
+  TFE_CHECK_DEVICE(launchers_->record_event(prefetched_, prefetch_stream_));
+  prefetching_ = true;
+  return status;
+}
+
+void DeviceTable::AwaitPrefetch(void* stream) {
+  if (!prefetching_) return;
+  // It fails where the device has failed, and then so does what comes next.
+  launchers_->wait_in(prefetched_, stream);
+  prefetching_ = false;
+}
+
+void DeviceTable::ReleaseTier() {
+  if (prefetch_stream_ != nullptr) launchers_->destroy_stream(prefetch_stream_);
+  if (prefetched_ != nullptr) launchers_->destroy_event(prefetched_);
+  if (before_prefetch_ != nullptr) launchers_->destroy_event(before_prefetch_);
+  allocator_->Release(prefetch_memory_);
+  allocator_->Release(cache_memory_);
+  allocator_->Release(cache_.hits);
 }
 
 Status DeviceTable::TierStats(void* stream, TableStats* stats) {

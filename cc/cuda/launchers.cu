@@ -83,6 +83,15 @@ int Synchronize(void* stream) {
   return cudaStreamSynchronize(ToStream(stream));
 }
 
+int CreateStream(void** stream) {
+  return cudaStreamCreateWithFlags(reinterpret_cast<cudaStream_t*>(stream),
+                                   cudaStreamNonBlocking);
+}
+void DestroyStream(void* stream) {
+  cudaStreamSynchronize(ToStream(stream));
+  cudaStreamDestroy(ToStream(stream));
+}
+
 int CreateEvent(void** event) {
   return cudaEventCreateWithFlags(reinterpret_cast<cudaEvent_t*>(event),
                                   cudaEventDisableTiming);
@@ -103,6 +112,10 @@ int Done(void* event, bool* done) {
 
 int Wait(void* event) {
   return cudaEventSynchronize(static_cast<cudaEvent_t>(event));
+}
+int WaitIn(void* event, void* stream) {
+  return cudaStreamWaitEvent(ToStream(stream), static_cast<cudaEvent_t>(event),
+                             0);
 }
 
 int64_t SortBytes(int64_t n) {

@@ -55,13 +55,19 @@ struct DeviceLaunchers {
   int (*set_zero)(void* memory, int64_t bytes, void* stream);
   // Waits for all that the stream was given.
   int (*synchronize)(void* stream);
+  // A stream of the caller's own, besides the one that it was given. Destroying
+  // it waits for what it was given.
+  int (*create_stream)(void** stream);
+  void (*destroy_stream)(void* stream);
   // Events: a place in a stream. done: whether the stream
-  // has passed it; wait: until it has.
+  // has passed it; wait: until it has. wait_in: what the stream is given from
+  // now on waits for the event as it was last recorded; the host does not.
   int (*create_event)(void** event);
   void (*destroy_event)(void* event);
   int (*record_event)(void* event, void* stream);
   int (*done)(void* event, bool* done);
   int (*wait)(void* event);
+  int (*wait_in)(void* event, void* stream);
 
   // Primitives. workspace: as many bytes as *_bytes(n) says.
   int64_t (*sort_bytes)(int64_t n);

@@ -6,8 +6,9 @@
 // in an order and by as many threads as a test says; what is right in every
 // order and interleaving is right on a device (device.h).
 //
-// Device memory is the heap, so a sanitizer sees every access. A stream does
-// its work at once.
+// Device memory is the heap, so a sanitizer sees every access. The stream that
+// has no name (null) does its work at once. One that was created does it in a
+// thread of its own, so that a sanitizer of threads sees what nobody waits for.
 
 #ifndef TF_EMBEDDING_CC_CUDA_LAUNCHERS_HOST_H_
 #define TF_EMBEDDING_CC_CUDA_LAUNCHERS_HOST_H_

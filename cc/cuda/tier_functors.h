@@ -10,7 +10,8 @@
 // as they address their own memory.
 //
 //   places[row] == 0   the record is in its slab
-//   places[row] == s   it is in slot s - 1 of the cache; its slab is out of date
+//   places[row] == s   it is in slot s - 1 of the cache; its slab is out of
+//   date
 //
 // There is one record of a row at any time, and every kernel finds it through
 // RowsView::Record. So what a table holds and answers cannot depend on what is
@@ -22,7 +23,8 @@
 // came. Times are numbers of promotions. A promotion is two launches:
 //
 //   TouchRows    marks the slots of the batch's rows as used now
-//   PromoteRows  of the other rows each takes a slot of its set, if there is one
+//   PromoteRows  of the other rows each takes a slot of its set, if there is
+//   one
 //                that was not used in the last kKeptTimes promotions: a free
 //                one, else the one that the strategy gives up. The record there
 //                goes back to its slab, unless it was not written; the new one
@@ -143,8 +145,7 @@ struct PromoteRows {
         AtomicSwapIf(place, kNotCached, kTaking) != kNotCached) {
       return 0;
     }
-    const uint32_t first =
-        row % cache.sets * static_cast<uint32_t>(cache.ways);
+    const uint32_t first = row % cache.sets * static_cast<uint32_t>(cache.ways);
     for (;;) {
       uint32_t best = 0;  // slot + 1
       uint32_t best_used = 0;

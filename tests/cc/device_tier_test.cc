@@ -203,8 +203,8 @@ TEST(ClearAndImportBeginWithAnEmptyCache) {
   Train(table.get(), Range(0, 32));
   Columns columns;
   EXPECT_OK(table->Export(columns.Allocate(4), nullptr));
-  EXPECT_OK(table->Import(columns.shape, columns.view(), /*replace=*/true,
-                          nullptr));
+  EXPECT_OK(
+      table->Import(columns.shape, columns.view(), /*replace=*/true, nullptr));
   EXPECT_EQ(HitsOf(table.get(), Range(0, 32)), 0);
   EXPECT_EQ(HitsOf(table.get(), Range(0, 32)), 32);
   EXPECT_OK(table->Clear(nullptr));
@@ -237,10 +237,10 @@ TEST(ACacheThatHoldsNoRowIsAnError) {
   const auto table = MakeTiered(8, CacheOf(1, 8), CacheStrategy::kLfu);
   Train(table.get(), {1, 2});
   int64_t reset;
-  EXPECT_ERROR(
-      table->AdoptRule(Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}), nullptr,
-                       &reset),
-      StatusCode::kInvalidArgument, "with the slots of adam takes 108 of them");
+  EXPECT_ERROR(table->AdoptRule(Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}),
+                                nullptr, &reset),
+               StatusCode::kInvalidArgument,
+               "with the slots of adam takes 108 of them");
   EXPECT_EQ(table->rule(), "sgd");
   Train(table.get(), {1, 2});
 }
