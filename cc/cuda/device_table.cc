@@ -222,11 +222,11 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
   rows->stride =
       RowLayout(options_.dim, rows->vector_slots, rows->scalar_slots).stride;
   const int64_t row_bytes = SlabBytesOfRow(*rows);
+  const int64_t large = tiered() ? kLargeHostSlab : kLargeSlab;
   while ((row_bytes << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
-  while ((row_bytes << (rows->log2_first + rows->doublings + 1)) <=
-         kLargeSlab) {
+  while ((row_bytes << (rows->log2_first + rows->doublings + 1)) <= large) {
     ++rows->doublings;
   }
 }

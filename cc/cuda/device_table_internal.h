@@ -47,6 +47,7 @@ class DeviceTable::Turn {
 template <class T>
 Status DeviceTable::AllocateArray(const Content& content, int64_t n,
                                   T** memory) {
+  *memory = nullptr;
   void* raw;
   TFE_RETURN_IF_ERROR(
       AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));

@@ -105,8 +105,8 @@ Status DeviceTable::GrowTier(Content* content, int64_t rows, void* stream) {
   const int64_t before = content->tier_capacity;
   // Slabs cease to double one day, and this is copied.
   const int64_t capacity = std::max(rows, before + before / 2);
-  uint32_t* places = nullptr;
-  RowMeta* metas = nullptr;
+  uint32_t* places;
+  RowMeta* metas;
   TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &places));
   const Status status = AllocateArray(*content, capacity, &metas);
   if (!status.ok()) {

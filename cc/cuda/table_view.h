@@ -45,7 +45,8 @@ namespace tf_embedding {
 constexpr int kMaxSlabs = 192;
 constexpr int64_t kFirstSlab = int64_t{64} << 10;  // bytes, about
 constexpr int64_t kLargeSlab = int64_t{1} << 30;
-constexpr uint32_t kNotCached = 0;  // of RowsView::places
+constexpr int64_t kLargeHostSlab = int64_t{4} << 30;  // of two tiers
+constexpr uint32_t kNotCached = 0;                    // of RowsView::places
 
 // x > 0.
 TFE_HOST_DEVICE inline int FloorLog2(uint32_t x) {
