@@ -223,6 +223,8 @@ class DeviceTable {
   Status TierStats(void* stream, TableStats* stats);
   // What the stream is given from now on waits for what Prefetch has begun.
   void AwaitPrefetch(void* stream);
+  // After the last work of a call.
+  void RecordUse(void* stream);
   void ReleaseTier();
 
   Status GetSpace(const Content& content, int64_t n, bool sums,
@@ -255,6 +257,9 @@ class DeviceTable {
   void* prefetch_stream_ = nullptr;
   void* prefetched_ = nullptr;
   void* before_prefetch_ = nullptr;
+  // After the last call. Slabs are not the allocator's, which knows who uses
+  // what it is given back; so whoever destroys the table waits for its work.
+  void* used_ = nullptr;
   bool prefetching_ = false;  // and the caller's stream does not wait yet
   char* prefetch_memory_ = nullptr;
   int64_t prefetch_bytes_ = 0;

@@ -33,12 +33,18 @@ class Carver {
 // Holds the table for one call, whose stream waits for a prefetch under way.
 class DeviceTable::Turn {
  public:
-  Turn(DeviceTable* table, void* stream) : lock_(table->mutex_) {
-    table->AwaitPrefetch(stream);
+  Turn(DeviceTable* table, void* stream)
+      : lock_(table->mutex_), table_(table), stream_(stream) {
+    table_->AwaitPrefetch(stream_);
   }
+  ~Turn() { table_->RecordUse(stream_); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
 
  private:
   const std::lock_guard<std::mutex> lock_;
+  DeviceTable* const table_;
+  void* const stream_;
 };
 
 // Runs a launcher's result through Check.

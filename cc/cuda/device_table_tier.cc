@@ -47,6 +47,7 @@ Status DeviceTable::MakeCache(void* stream) {
   TFE_CHECK_DEVICE(launchers_->create_stream(&prefetch_stream_));
   TFE_CHECK_DEVICE(launchers_->create_event(&prefetched_));
   TFE_CHECK_DEVICE(launchers_->create_event(&before_prefetch_));
+  TFE_CHECK_DEVICE(launchers_->create_event(&used_));
   cache_.strategy = options_.cache_strategy;
   TFE_RETURN_IF_ERROR(
       AllocateArray(content_, 2 * kCacheCounters, &cache_.hits));
@@ -198,7 +199,15 @@ void DeviceTable::AwaitPrefetch(void* stream) {
   prefetching_ = false;
 }
 
+void DeviceTable::RecordUse(void* stream) {
+  if (used_ != nullptr) launchers_->record_event(used_, stream);
+}
+
 void DeviceTable::ReleaseTier() {
+  if (used_ != nullptr) {
+    launchers_->wait(used_);
+    launchers_->destroy_event(used_);
+  }
   if (prefetch_stream_ != nullptr) launchers_->destroy_stream(prefetch_stream_);
   if (prefetched_ != nullptr) launchers_->destroy_event(prefetched_);
   if (before_prefetch_ != nullptr) launchers_->destroy_event(before_prefetch_);
