@@ -139,7 +139,7 @@ def test_functions_and_parts(num_parts: int) -> None:
             vectors = tf.nn.embedding_lookup(ev, keys)
             ev.prefetch(following)
             loss = tf.reduce_sum(vectors * vectors)
-        te.rules.apply(ev, tape.gradient(loss, ev), te.rules.Adagrad(), 0.1)
+        te.rules.apply(ev, tape.gradient(loss, ev), te.rules.Adagrad(), 0.1, 0)
         return loss
 
     steps = {id(one): tf.function(lambda a, b, one=one: step(one, a, b)) for one in (expected, ev)}

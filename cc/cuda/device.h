@@ -46,9 +46,9 @@ TFE_DEVICE void AtomicStore(uint32_t* at, uint32_t value) {
 TFE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return atomicAdd(at, value);
 }
-TFE_DEVICE void AtomicIncrement(uint64_t* at) {
-  static_assert(sizeof(unsigned long long) == sizeof(uint64_t), "64 bits");
-  atomicAdd(reinterpret_cast<unsigned long long*>(at), 1ull);
+TFE_DEVICE void AtomicAdd(uint64_t* at, uint64_t value) {
+  static_assert(sizeof(unsigned long long) == 8, "what CUDA calls it");
+  atomicAdd(reinterpret_cast<unsigned long long*>(at), value);
 }
 TFE_DEVICE uint32_t AtomicOr(uint32_t* at, uint32_t bits) {
   return atomicOr(at, bits);
@@ -116,8 +116,8 @@ TFE_DEVICE void AtomicStore(uint32_t* at, uint32_t value) {
 TFE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
-TFE_DEVICE void AtomicIncrement(uint64_t* at) {
-  __atomic_fetch_add(at, 1, __ATOMIC_RELAXED);
+TFE_DEVICE void AtomicAdd(uint64_t* at, uint64_t value) {
+  __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
 TFE_DEVICE uint32_t AtomicOr(uint32_t* at, uint32_t bits) {
   return __atomic_fetch_or(at, bits, __ATOMIC_RELAXED);

@@ -14,15 +14,13 @@ namespace {
 
 // What the cache keeps of a slot besides the record: used, owner, written.
 constexpr int64_t kSlotBytes = 3 * sizeof(uint32_t);
-// What the places of rows and their metas take.
-constexpr int64_t kTierBytes = sizeof(uint32_t) + sizeof(RowMeta);
 // For the alignment of the cache's arrays.
 constexpr int64_t kCacheSpare = 4 * 256;
 
 }  // namespace
 
 int64_t DeviceTable::SlabBytesOfRow(const RowsView& rows) const {
-  return rows.stride + (tiered() ? 0 : static_cast<int64_t>(sizeof(RowMeta)));
+  return tiered() ? rows.stride : rows.row_bytes();
 }
 
 int64_t DeviceTable::CacheSlots(const RowsView& rows) const {
@@ -106,36 +104,46 @@ Status DeviceTable::GrowTier(Content* content, int64_t rows, void* stream) {
   const int64_t before = content->tier_capacity;
   // Slabs cease to double one day, and this is copied.
   const int64_t capacity = std::max(rows, before + before / 2);
-  uint32_t* places;
-  RowMeta* metas;
-  TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &places));
-  const Status status = AllocateArray(*content, capacity, &metas);
+  RowsView grown;
+  const auto allocate = [&]() -> Status {
+    TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &grown.places));
+    TFE_RETURN_IF_ERROR(AllocateArray(*content, capacity, &grown.metas));
+    if (!view->owned) return Status();
+    return AllocateArray(*content, capacity, &grown.owners);
+  };
+  const auto copy = [&]() -> Status {
+    TFE_CHECK_DEVICE(launchers_->copy(grown.places, view->places,
+                                      before * int64_t{sizeof(*grown.places)},
+                                      stream));
+    TFE_CHECK_DEVICE(launchers_->set_zero(
+        grown.places + before,
+        (capacity - before) * int64_t{sizeof(*grown.places)}, stream));
+    TFE_CHECK_DEVICE(launchers_->copy(grown.metas, view->metas,
+                                      before * int64_t{sizeof(*grown.metas)},
+                                      stream));
+    if (!view->owned) return Status();
+    return Check(launchers_->copy(grown.owners, view->owners,
+                                  before * int64_t{sizeof(*grown.owners)},
+                                  stream));
+  };
+  Status status = allocate();
+  if (status.ok()) status = copy();
   if (!status.ok()) {
-    allocator_->Release(places);
+    ReleaseTierRows(&grown);
     return status;
   }
-  const int64_t place_bytes = before * int64_t{sizeof(uint32_t)};
-  int error = launchers_->copy(places, view->places, place_bytes, stream);
-  if (error == 0) {
-    error = launchers_->set_zero(
-        places + before, (capacity - before) * int64_t{sizeof(uint32_t)},
-        stream);
-  }
-  if (error == 0) {
-    error = launchers_->copy(metas, view->metas,
-                             before * int64_t{sizeof(RowMeta)}, stream);
-  }
-  if (error != 0) {
-    allocator_->Release(places);
-    allocator_->Release(metas);
-    return Check(error);
-  }
-  allocator_->Release(view->places);
-  allocator_->Release(view->metas);
-  view->places = places;
-  view->metas = metas;
+  ReleaseTierRows(view);
+  view->places = grown.places;
+  view->metas = grown.metas;
+  view->owners = grown.owners;
   content->tier_capacity = capacity;
   return Status();
+}
+
+void DeviceTable::ReleaseTierRows(RowsView* rows) {
+  allocator_->Release(rows->places);
+  allocator_->Release(rows->metas);
+  allocator_->Release(rows->owners);
 }
 
 Status DeviceTable::Promote(const Content& content, const uint32_t* rows,
@@ -143,8 +151,8 @@ Status DeviceTable::Promote(const Content& content, const uint32_t* rows,
   if (content.view.rows.cache == nullptr) return Status();
   const RowsView& view = content.view.rows;
   const uint32_t time = cache_time_++;
-  TFE_CHECK_DEVICE(launchers_->touch_rows(
-      TouchRows{view, cache_, rows, time, writes}, n, stream));
+  TFE_CHECK_DEVICE(launchers_->touch_cached(
+      TouchCached{view, cache_, rows, time, writes}, n, stream));
   return Check(launchers_->promote_rows(
       PromoteRows{view, cache_, rows, time, writes}, n, stream));
 }
@@ -218,10 +226,13 @@ void DeviceTable::ReleaseTier() {
 
 Status DeviceTable::TierStats(void* stream, TableStats* stats) {
   if (!tiered()) return Status();
-  stats->host_bytes = content_.row_capacity * content_.view.rows.stride;
+  const RowsView& rows = content_.view.rows;
+  const int64_t beside =
+      rows.row_bytes() - rows.stride + int64_t{sizeof(*rows.places)};
+  stats->host_bytes = content_.row_capacity * rows.stride;
   stats->cache_bytes = options_.cache_bytes + kCacheSpare;
-  stats->row_bytes += content_.tier_capacity * kTierBytes + stats->cache_bytes;
-  stats->row_used_bytes += stats->size * kTierBytes;
+  stats->row_bytes += content_.tier_capacity * beside + stats->cache_bytes;
+  stats->row_used_bytes += stats->size * beside;
   std::vector<uint64_t> counts(2 * kCacheCounters);
   TFE_CHECK_DEVICE(launchers_->copy(
       counts.data(), cache_.hits,

@@ -22,7 +22,7 @@
 // keeps the row, when it was last used, and whether it was written since it
 // came. Times are numbers of promotions. A promotion is two launches:
 //
-//   TouchRows    marks the slots of the batch's rows as used now
+//   TouchCached    marks the slots of the batch's rows as used now
 //   PromoteRows  of the other rows each takes a slot of its set, if there is
 //   one
 //                that was not used in the last kKeptTimes promotions: a free
@@ -66,7 +66,7 @@ struct CacheView {
 };
 
 // Item i: row rows_of_batch[i], which may be kNoRow, and may come often.
-struct TouchRows {
+struct TouchCached {
   RowsView rows;
   CacheView cache;
   const uint32_t* rows_of_batch;
@@ -79,8 +79,9 @@ struct TouchRows {
     if (row == kNoRow) return;
     const uint32_t place = rows.places[row];
     if (writes) {
-      AtomicIncrement((place == kNotCached ? cache.misses : cache.hits) +
-                      i % kCacheCounters);
+      AtomicAdd((place == kNotCached ? cache.misses : cache.hits) +
+                    i % kCacheCounters,
+                uint64_t{1});
     }
     if (place == kNotCached) return;
     const uint32_t slot = place - 1;

@@ -11,13 +11,17 @@ namespace tf_embedding {
 namespace {
 
 std::unique_ptr<DeviceTable> MakeTiered(int dim, int64_t cache_bytes,
-                                        CacheStrategy strategy) {
+                                        CacheStrategy strategy,
+                                        const EvictionOptions& eviction = {},
+                                        const AdmissionSpec& admission = {}) {
   DeviceTableOptions options;
   options.name = "words";
   options.dim = dim;
   options.initializer = Spec(InitializerKind::kUniform);
   options.cache_bytes = cache_bytes;
   options.cache_strategy = strategy;
+  options.eviction = eviction;
+  options.admission = admission;
   std::unique_ptr<DeviceTable> table;
   EXPECT_OK(DeviceTable::Create(
       options, launchers, MakeDeviceAllocator(launchers), nullptr, &table));
@@ -72,6 +76,11 @@ TEST(NoSizeOfTheCacheChangesABit) {
   const int64_t sizes[] = {0, 1, 3, 16, 100, 1000};
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     const Trace trace("seed ", seed);
+    AdmissionSpec admission;
+    if (seed % 3 == 0) {
+      admission.kind = AdmissionKind::kCounter;
+      admission.filter_freq = 3;
+    }
     Columns first;
     for (const int64_t rows : sizes) {
       const Trace rows_trace("rows ", rows);
@@ -81,7 +90,8 @@ TEST(NoSizeOfTheCacheChangesABit) {
       // Room for the slots of one vector.
       const auto table =
           MakeTiered(dim, CacheOf(2 * rows, dim),
-                     rows % 2 == 0 ? CacheStrategy::kLru : CacheStrategy::kLfu);
+                     rows % 2 == 0 ? CacheStrategy::kLru : CacheStrategy::kLfu,
+                     /*eviction=*/{}, admission);
       Rng rng(seed);
       for (int64_t step = 0; step < 40; ++step) {
         const auto keys = Draw(universe, 1 + rng.Below(200), &rng);
@@ -106,7 +116,7 @@ TEST(NoSizeOfTheCacheChangesABit) {
       EXPECT_OK(table->Export(columns.Allocate(dim), nullptr));
       if (rows == 0) {
         first = std::move(columns);
-        EXPECT_TRUE(first.shape.size > 200);
+        EXPECT_TRUE(first.shape.size > 100);
         continue;
       }
       EXPECT_TRUE(columns.keys == first.keys);
@@ -117,6 +127,47 @@ TEST(NoSizeOfTheCacheChangesABit) {
       const TableStats stats = StatsOf(table.get());
       EXPECT_TRUE(stats.cache_misses > 0);
       EXPECT_TRUE(stats.cache_hits > 0);
+    }
+  }
+}
+
+TEST(EvictionGoesByNoCache) {
+  const std::vector<int64_t> universe = MixedKeys(600);
+  EvictionOptions bound, by_norm;
+  bound.max_keys = 150;
+  bound.collect = 40;
+  bound.order = EvictOrder::kLfu;
+  by_norm.l2_threshold = 0.4f;
+  for (const EvictionOptions& eviction : {bound, by_norm}) {
+    Columns first;
+    RowChunk first_taken;
+    for (const int64_t rows : {0, 1, 20, 600}) {
+      const Trace trace("rows ", rows);
+      const auto table =
+          MakeTiered(4, CacheOf(rows, 4), CacheStrategy::kLfu, eviction);
+      Rng rng(9);
+      for (int64_t step = 0; step < 30; ++step) {
+        const auto keys = Draw(universe, 80, &rng);
+        Prefetch(table.get(), Draw(universe, 80, &rng));
+        Pair::ApplyOnDevice(table.get(), Bind("sgd", 0.1f, step, {}), keys,
+                            rng.Units(80 * 4), {}, step);
+      }
+      Columns columns;
+      RowChunk taken;
+      int64_t dropped;
+      EXPECT_OK(table->Export(columns.Allocate(4), nullptr));
+      EXPECT_OK(table->TakeEvicted(nullptr, &taken, &dropped));
+      EXPECT_TRUE(StatsOf(table.get()).counters.evicted > 0);
+      if (rows == 0) {
+        first = std::move(columns);
+        first_taken = std::move(taken);
+        continue;
+      }
+      EXPECT_TRUE(columns.keys == first.keys);
+      EXPECT_TRUE(SameBits(columns.values, first.values));
+      EXPECT_TRUE(columns.frequency == first.frequency);
+      EXPECT_TRUE(taken.keys == first_taken.keys);
+      EXPECT_TRUE(SameBits(taken.values, first_taken.values));
     }
   }
 }
@@ -237,7 +288,7 @@ TEST(ACacheThatHoldsNoRowIsAnError) {
   const auto table = MakeTiered(8, CacheOf(1, 8), CacheStrategy::kLfu);
   Train(table.get(), {1, 2});
   int64_t reset;
-  EXPECT_ERROR(table->AdoptRule(Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}),
+  EXPECT_ERROR(table->AdoptRule(Bind("adam", 0.1f, 0, {0.9f, 0.999f, 1e-7f}), 0,
                                 nullptr, &reset),
                StatusCode::kInvalidArgument,
                "with the slots of adam takes 108 of them");
