@@ -39,8 +39,6 @@ WITHOUT_A_TABLE = {
 }
 # Ops of a table that a device does not have yet: docs/gpu.md.
 NOT_ON_DEVICES = {
-    "Evict",
-    "TakeEvicted",
     "StartDelta",
     "DeltaSince",
     "FinishDelta",

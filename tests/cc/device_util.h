@@ -129,12 +129,14 @@ inline int64_t NextCacheBytes(int /*dim*/) { return 0; }
 #endif
 
 inline std::unique_ptr<DeviceTable> MakeDeviceTable(
-    int dim, InitializerSpec spec, const AdmissionSpec& admission = {}) {
+    int dim, InitializerSpec spec, const AdmissionSpec& admission = {},
+    const EvictionOptions& eviction = {}) {
   DeviceTableOptions options;
   options.name = "words";
   options.dim = dim;
   options.initializer = std::move(spec);
   options.admission = admission;
+  options.eviction = eviction;
   options.cache_bytes = NextCacheBytes(dim);
   std::unique_ptr<DeviceTable> table;
   EXPECT_OK(DeviceTable::Create(
@@ -145,13 +147,16 @@ inline std::unique_ptr<DeviceTable> MakeDeviceTable(
 // A table on the device and its twin of the host.
 struct Pair {
   explicit Pair(int dim, InitializerKind kind = InitializerKind::kUniform,
-                const AdmissionSpec& admission = {})
-      : dim(dim), device(MakeDeviceTable(dim, Spec(kind), admission)) {
+                const AdmissionSpec& admission = {},
+                const EvictionOptions& eviction = {})
+      : dim(dim),
+        device(MakeDeviceTable(dim, Spec(kind), admission, eviction)) {
     TableOptions options;
     options.dim = dim;
     options.log2_shards = 3;
     options.initializer = Spec(kind);
     options.admission = admission;
+    options.eviction = eviction;
     EXPECT_OK(EmbeddingTable::Create(std::move(options), &host));
   }
 

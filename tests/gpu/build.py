@@ -5,7 +5,7 @@
 
   tests/gpu/build.py [--host]
 
-Puts device_table_test, device_tier_test and table_bench into build/gpu, made by nvcc for the GPU
+Puts the device's tests and table_bench into build/gpu, made by nvcc for the GPU
 of this machine; with --host into build/cc-none, where the C++ tests are, with the
 kernels run by the host.
 """
@@ -51,6 +51,8 @@ def build(host: bool) -> list[str]:
         core = [job(source, []) for source in sources]
         mains = [
             job("tests/cc/device_table_test.cc", of_test),
+            job("tests/cc/device_admission_test.cc", of_test),
+            job("tests/cc/device_eviction_test.cc", of_test),
             job("tests/cc/device_tier_test.cc", of_test),
             job("benchmarks/gpu/table_bench.cc", of_bench),
         ]

@@ -7,8 +7,9 @@
 #
 #   build      cc/cuda for the GPU that is there, the core, tests and benchmark
 #   test       tables on the GPU against those of the core, bit for bit
-#   tiers      the same of tables whose rows are in the host's memory
-#   memcheck   the first of these, without the large ones, under compute-sanitizer
+#   admission, eviction   filters, rules and bounds likewise
+#   tiers      the first of tables whose rows are in the host's memory
+#   memcheck   the first again, without the large ones, under compute-sanitizer
 #   racecheck  likewise
 #   bench      benchmarks/gpu
 #   torch      torch's embedding on the same card, if torch is there
@@ -53,10 +54,12 @@ export -f sanitize
 
 step build 150 "$PYTHON" tests/gpu/build.py
 step test 45 build/gpu/device_table_test
+step admission 30 build/gpu/device_admission_test
+step eviction 30 build/gpu/device_eviction_test
 step tiers 45 build/gpu/device_tier_test
-step memcheck 90 bash -c "sanitize memcheck build/gpu/device_table_test"
-step racecheck 50 bash -c "sanitize racecheck build/gpu/device_table_test"
-step bench 130 build/gpu/table_bench
+step memcheck 70 bash -c "sanitize memcheck build/gpu/device_table_test"
+step racecheck 40 bash -c "sanitize racecheck build/gpu/device_table_test"
+step bench 100 build/gpu/table_bench
 if "$PYTHON" -c "import torch" 2> /dev/null; then
   step torch 30 "$PYTHON" benchmarks/gpu/torch_peer.py
 else
