@@ -36,7 +36,7 @@ import find_cuda  # noqa: E402
 _MAX_REGISTERS = 64
 _MAX_SPILL_BYTES = 48
 
-_TESTS = ["variable", "rules", "admission", "eviction", "stats"]
+_TESTS = ["variable", "rules", "admission", "eviction", "stats", "tier"]
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "changes_nothing[change9-counts]": "counts that make no sense are no error",
@@ -129,11 +129,8 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    tests = (
-        []
-        if any(argument.startswith("tests/") for argument in arguments)
-        else [f"tests/{name}_test.py" for name in _TESTS]
-    )
+    named = any(argument.startswith("tests/") for argument in arguments)
+    tests = [] if named else [f"tests/{name}_test.py" for name in _TESTS]
     return subprocess.run(command + arguments + tests, cwd=ROOT, env=environment).returncode
 
 

@@ -75,6 +75,7 @@ DeviceTable::DeviceTable(DeviceTableOptions options, const BloomShape& bloom,
                     : nullptr) {}
 
 DeviceTable::~DeviceTable() {
+  ReleaseTier();
   // The device may be about to write the counters.
   if (content_.copying) launchers_->wait(event_);
   ReleaseContent(&content_);
@@ -125,11 +126,13 @@ Status DeviceTable::Init(void* stream) {
   TFE_RETURN_IF_ERROR(AllocateArray(content_, 1, &tallies_));
   TFE_CHECK_DEVICE(
       launchers_->set_zero(tallies_, sizeof(TableTallies), stream));
+  TFE_RETURN_IF_ERROR(MakeCache(stream));
   TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
+  TFE_RETURN_IF_ERROR(AttachCache(&content_, stream));
   content_.view.tallies = tallies_;
   TFE_RETURN_IF_ERROR(
       GrowIndex(content_, options_.reserve, &content_.view.index, stream));
-  return GrowRows(&content_, options_.reserve);
+  return GrowRows(&content_, options_.reserve, stream);
 }
 
 Status DeviceTable::Check(int error) const {
@@ -165,7 +168,7 @@ std::shared_ptr<const Initializer> DeviceTable::initializer() const {
 
 Status DeviceTable::set_initializer(
     std::shared_ptr<const Initializer> initializer, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return SetInitializer(std::move(initializer), stream);
 }
 
@@ -233,11 +236,12 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
   rows->owned = eviction_ != nullptr;
   // Owners are of eight bytes each.
   if (rows->owned) rows->stride = (rows->stride + 7) / 8 * 8;
-  while ((rows->row_bytes() << (rows->log2_first + 1)) <= kFirstSlab) {
+  const int64_t row_bytes = SlabBytesOfRow(*rows);
+  const int64_t large = tiered() ? kLargeHostSlab : kLargeSlab;
+  while ((row_bytes << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
-  while ((rows->row_bytes() << (rows->log2_first + rows->doublings + 1)) <=
-         kLargeSlab) {
+  while ((row_bytes << (rows->log2_first + rows->doublings + 1)) <= large) {
     ++rows->doublings;
   }
 }
@@ -246,6 +250,7 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
                                 const float* initial_slots, void* stream,
                                 Content* content) {
   SetLayout(rule, initial_slots, &content->view.rows);
+  TFE_RETURN_IF_ERROR(CheckCache(rule, content->view.rows));
   content->rule = rule;
   content->view.initial = initial_;
   content->view.batch = content_.view.batch;
@@ -257,10 +262,12 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
 
 void DeviceTable::ReleaseRows(Content* content) {
   for (int s = 0; s < content->num_slabs; ++s) {
-    allocator_->Release(content->view.rows.slabs[s]);
+    ReleaseSlab(content->view.rows.slabs[s]);
   }
+  ReleaseTierRows(&content->view.rows);
   content->num_slabs = 0;
   content->row_capacity = 0;
+  content->tier_capacity = 0;
 }
 
 void DeviceTable::ReleaseContent(Content* content) {
@@ -327,7 +334,9 @@ Status DeviceTable::EnsureRoom(Content* content, int64_t n, void* stream) {
       status = GrowIndex(*content, content->MaxCandidates() + keys,
                          &content->candidates, stream);
     }
-    if (status.ok()) status = GrowRows(content, content->known.end + new_rows);
+    if (status.ok()) {
+      status = GrowRows(content, content->known.end + new_rows, stream);
+    }
     if (status.ok() || status.code() != StatusCode::kResourceExhausted) break;
   }
   return status;
@@ -361,15 +370,20 @@ Status DeviceTable::GrowIndex(const Content& content, int64_t keys,
   return Status();
 }
 
-Status DeviceTable::GrowRows(Content* content, int64_t rows) {
+Status DeviceTable::GrowRows(Content* content, int64_t rows, void* stream) {
   RowsView* const view = &content->view.rows;
   while (content->row_capacity < rows) {
     const int64_t more = view->RowsOfSlab(content->num_slabs);
+    const int64_t bytes = more * SlabBytesOfRow(*view);
     if (content->num_slabs == kMaxSlabs || rows > kMaxRows) {
-      return OutOfMemory(*content, more * view->row_bytes());
+      return OutOfMemory(*content, bytes);
     }
-    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * view->row_bytes(),
-                                      &view->slabs[content->num_slabs]));
+    if (tiered()) {
+      TFE_RETURN_IF_ERROR(
+          GrowTier(content, content->row_capacity + more, stream));
+    }
+    TFE_RETURN_IF_ERROR(
+        AllocateSlab(*content, bytes, &view->slabs[content->num_slabs]));
     ++content->num_slabs;
     content->row_capacity += more;
   }
@@ -402,24 +416,26 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
   TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
   Content changed;
   SetLayout(rule, initial_slots, &changed.view.rows);
+  TFE_RETURN_IF_ERROR(CheckCache(rule, changed.view.rows));
   const int64_t end = content->known.end;
-  Status status = GrowRows(&changed, std::max(end, options_.reserve));
+  Status status = GrowRows(&changed, std::max(end, options_.reserve), stream);
   if (status.ok()) {
     status = Check(launchers_->convert_rows(
         ConvertRows{content->view.rows, changed.view.rows}, end, stream));
   }
+  if (status.ok()) status = ResizeRing(changed.view.rows.slot_width(), stream);
   if (!status.ok()) {
     ReleaseRows(&changed);
     return status;
   }
   *rows_reset = content->view.rows.slot_width() > 0 ? content->known.size : 0;
-  TFE_RETURN_IF_ERROR(ResizeRing(changed.view.rows.slot_width(), stream));
   ReleaseRows(content);
   content->view.rows = changed.view.rows;
   content->num_slabs = changed.num_slabs;
   content->row_capacity = changed.row_capacity;
+  content->tier_capacity = changed.tier_capacity;
   content->rule = rule;
-  return Status();
+  return AttachCache(content, stream);
 }
 
 Status DeviceTable::GetSpace(const Content& content, int64_t n, bool sums,
@@ -491,6 +507,8 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
       CountLeaders{space.leaders, space.ranks, n, /*removed=*/false,
                    view.counters, view.tallies, /*total=*/nullptr},
       1, stream));
+  TFE_RETURN_IF_ERROR(
+      Promote(*content, space.rows, n, /*writes=*/true, stream));
   return SortByRow(*content, n, space, stream);
 }
 
@@ -504,7 +522,7 @@ Status DeviceTable::SortByRow(const Content& content, int64_t n,
 }
 
 Status DeviceTable::Size(void* stream, int64_t* size) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   *size = content_.known.size;
   return Status();
@@ -512,7 +530,7 @@ Status DeviceTable::Size(void* stream, int64_t* size) {
 
 Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
                            void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   lookups_ += n;
   return Check(
@@ -523,7 +541,7 @@ Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
 
 Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
                                  void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   const PoolSpec& pool = request.pool;
   lookups_ += request.num_keys;
@@ -559,7 +577,7 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
 
 Status DeviceTable::Find(const int64_t* keys, int64_t n,
                          const AllocateColumns& allocate, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   DeviceColumns out = {};
   TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
   DeviceView view = content_.view;
@@ -581,7 +599,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(Adopt(rule, stream, rows_reset));
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
   TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
@@ -615,7 +633,7 @@ Status DeviceTable::AdoptRule(const BoundRule& rule, int64_t step, void* stream,
                               int64_t* rows_reset) {
   *rows_reset = 0;
   TFE_RETURN_IF_ERROR(CheckStep(step));
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   if (eviction_ != nullptr) eviction_->Begin(step);
   return Adopt(rule, stream, rows_reset);
 }
@@ -636,7 +654,7 @@ Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
   TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
   const EvictionMoment moment = eviction_ == nullptr
@@ -661,7 +679,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
   *removed = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   TFE_RETURN_IF_ERROR(EnsureFreeList(&content_, content_.known.end, stream));
   BatchSpace space;
@@ -687,7 +705,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
 }
 
 Status DeviceTable::Clear(void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   const RowsView& rows = content_.view.rows;
   float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
@@ -703,7 +721,7 @@ Status DeviceTable::Clear(void* stream) {
   }
   cleared_ += content_.known.size;
   Replace(empty);
-  return Status();
+  return AttachCache(&content_, stream);
 }
 
 }  // namespace tf_embedding

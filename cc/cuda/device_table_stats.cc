@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -26,7 +25,7 @@ Status DeviceTable::ReadTallies(void* stream, TableTallies* tallies) {
 }
 
 Status DeviceTable::Stats(void* stream, TableStats* stats) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TableTallies tallies;
   TFE_RETURN_IF_ERROR(ReadTallies(stream, &tallies));
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
@@ -49,7 +48,7 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
   stats->index_slots =
       int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
   TFE_RETURN_IF_ERROR(SampleProbes(stream, stats));
-  const int64_t row_bytes = content_.view.rows.row_bytes();
+  const int64_t row_bytes = SlabBytesOfRow(content_.view.rows);
   stats->row_bytes =
       content_.row_capacity * row_bytes +
       content_.free_capacity * static_cast<int64_t>(sizeof(uint32_t));
@@ -58,7 +57,7 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
   stats->fixed_bytes =
       static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
       initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
-  return Status();
+  return TierStats(stream, stats);
 }
 
 Status DeviceTable::SampleProbes(void* stream, TableStats* stats) {

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 # Copyright 2026 The tf_embedding Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the test and the benchmark of the device's tables, without TensorFlow.
+"""Builds the tests and the benchmark of the device's tables, without TensorFlow.
 
   tests/gpu/build.py [--host]
 
-Puts device_table_test, device_admission_test, device_eviction_test and
-table_bench into build/gpu, made by nvcc for the GPU of this machine; with
---host into build/cc-none, where the C++ tests are, with the kernels run by the
-host.
+Puts the device's tests and table_bench into build/gpu, made by nvcc for the GPU
+of this machine; with --host into build/cc-none, where the C++ tests are, with the
+kernels run by the host.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ def build(host: bool) -> list[str]:
             job("tests/cc/device_table_test.cc", of_test),
             job("tests/cc/device_admission_test.cc", of_test),
             job("tests/cc/device_eviction_test.cc", of_test),
+            job("tests/cc/device_tier_test.cc", of_test),
             job("benchmarks/gpu/table_bench.cc", of_bench),
         ]
         cxx.compile_all(device + mains + core)

@@ -5,9 +5,11 @@
 # Tests and measures the GPU's code on a machine with a GPU, nvcc, g++ and
 # Python; TensorFlow is not needed. In turn:
 #
-#   build      cc/cuda for the GPU that is there, the core, test and benchmark
+#   build      cc/cuda for the GPU that is there, the core, tests and benchmark
 #   test       tables on the GPU against those of the core, bit for bit
-#   memcheck   the same, without the large ones, under compute-sanitizer
+#   admission, eviction   filters, rules and bounds likewise
+#   tiers      the first of tables whose rows are in the host's memory
+#   memcheck   the first again, without the large ones, under compute-sanitizer
 #   racecheck  likewise
 #   bench      benchmarks/gpu
 #   torch      torch's embedding on the same card, if torch is there
@@ -51,12 +53,13 @@ sanitize() {
 export -f sanitize
 
 step build 150 "$PYTHON" tests/gpu/build.py
-step test 60 build/gpu/device_table_test
+step test 45 build/gpu/device_table_test
 step admission 30 build/gpu/device_admission_test
 step eviction 30 build/gpu/device_eviction_test
-step memcheck 90 bash -c "sanitize memcheck build/gpu/device_table_test"
-step racecheck 60 bash -c "sanitize racecheck build/gpu/device_table_test"
-step bench 150 build/gpu/table_bench
+step tiers 45 build/gpu/device_tier_test
+step memcheck 70 bash -c "sanitize memcheck build/gpu/device_table_test"
+step racecheck 40 bash -c "sanitize racecheck build/gpu/device_table_test"
+step bench 100 build/gpu/table_bench
 if "$PYTHON" -c "import torch" 2> /dev/null; then
   step torch 30 "$PYTHON" benchmarks/gpu/torch_peer.py
 else
