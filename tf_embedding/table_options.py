@@ -26,6 +26,7 @@ class TableOptions:
       no_permission: what a key without a row reads in every column; empty for its
         initial row.
       init_capacity: rows for which there is room from the start.
+      row_dtype: what vectors lie in memory as.
       eviction: attributes that `tf_embedding.eviction` makes.
     """
 
@@ -36,6 +37,7 @@ class TableOptions:
     counter_bits: int = 64
     no_permission: tuple[float, ...] = ()
     init_capacity: int = 0
+    row_dtype: tf.DType = tf.float32
     eviction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def resolve(option: options.EmbeddingVariableOption, num_parts: int) -> TableOpt
     return TableOptions(
         **admission,
         init_capacity=-(-option.init_capacity // num_parts),
+        row_dtype=tf.as_dtype(option.row_dtype),
         eviction=eviction.attributes(
             eviction.as_tuple(option.evict_option), option.collect_evicted, num_parts
         ),

@@ -199,6 +199,7 @@ Status DeviceTable::SetInitializer(
   allocator_->Release(const_cast<float*>(initial_.matrix));
   initial_ = view;
   content_.view.initial = view;
+  content_.view.rows.seed = view.seed;
   initializer_ = std::move(initializer);
   return Status();
 }
@@ -223,6 +224,8 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
                             RowsView* rows) const {
   *rows = RowsView();
   rows->dim = options_.dim;
+  rows->dtype = options_.row_dtype;
+  rows->seed = initial_.seed;
   if (rule != nullptr) {
     rows->vector_slots = static_cast<int>(rule->vector_slots.size());
     rows->scalar_slots = static_cast<int>(rule->scalar_slots.size());
@@ -230,8 +233,8 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
     std::copy_n(initial_slots + rows->vector_slots, rows->scalar_slots,
                 rows->initial_scalar_slots);
   }
-  rows->stride =
-      RowLayout(options_.dim, rows->vector_slots, rows->scalar_slots).stride;
+  rows->stride = RecordStride((rows->vector_floats() + rows->slot_width()) *
+                              int64_t{sizeof(float)});
   while ((RowBytes(*rows) << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
@@ -573,7 +576,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   const auto version = static_cast<uint32_t>(step);
   TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
   uint32_t* const num_pieces = space.flags + 1;
-  const SortedBatch batch{space.sorted_rows, space.sorted_positions, n};
+  const SortedBatch batch{keys, space.sorted_rows, space.sorted_positions, n};
   const Gradients values{gradients, counts, options_.dim};
   if (n > kPiece) {
     TFE_CHECK_DEVICE(launchers_->cut_pieces(

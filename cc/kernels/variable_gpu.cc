@@ -57,6 +57,11 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
     OP_REQUIRES_OK(context, CheckNoLimits(context));
+    tensorflow::DataType row_dtype;
+    OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
+    if (row_dtype == tensorflow::DT_BFLOAT16) {
+      options_.row_dtype = RowDtype::kBfloat16;
+    }
     options_.name = name();
   }
 
