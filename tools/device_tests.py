@@ -36,7 +36,7 @@ import find_cuda  # noqa: E402
 _MAX_REGISTERS = 64
 _MAX_SPILL_BYTES = 48
 
-_TESTS = ["tests/variable_test.py", "tests/rules_test.py"]
+_TESTS = ["tests/variable_test.py", "tests/rules_test.py", "tests/gpu/bfloat16_test.py"]
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "test_memory_goes_back_after_removal": "removed rows are used again; clear gives memory back",

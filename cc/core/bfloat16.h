@@ -108,8 +108,8 @@ class UpdateRounding<Bfloat16> {
     const uint32_t counter = c >> 8 << 5 | (c & 31);
     if (counter != counter_) {
       counter_ = counter;
-      words_ = Philox4x32(key_, uint64_t{frequency_} << 32 | counter,
-                          philox_key_);
+      words_ =
+          Philox4x32(key_, uint64_t{frequency_} << 32 | counter, philox_key_);
     }
     const uint32_t half = c >> 5 & 7;
     // Not words_.w[half / 2]: an index would put them into memory.

@@ -193,8 +193,8 @@ struct ApplyRows {
     for (int k = 0; k < Rule::kScalarSlots; ++k) own_scalars[k] = scalars[k];
     const float for_columns = rule.Row(sum, dim, own_scalars);
     RowMeta* const meta = rows.Meta(row);
-    const UpdateRounding<Value> rounding(rows.seed, batch.keys[batch.positions[j]],
-                                  version, meta->frequency);
+    const UpdateRounding<Value> rounding(
+        rows.seed, batch.keys[batch.positions[j]], version, meta->frequency);
     group.Sync();
     if (group.rank() == 0) {
       for (int k = 0; k < Rule::kScalarSlots; ++k) scalars[k] = own_scalars[k];

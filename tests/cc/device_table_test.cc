@@ -1,10 +1,10 @@
 // Copyright 2026 The tf_embedding Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// DeviceTable against EmbeddingTable: bit for bit. In bfloat16 the expected rows
-// are those of an EmbeddingTable whose vectors this file rounds after each
-// update. The kernels are run by the host, in several orders and by several threads; with
-// TF_EMBEDDING_TEST_ON_CUDA (tests/gpu/run.sh) by a GPU.
+// DeviceTable against EmbeddingTable: bit for bit. In bfloat16 the expected
+// rows are those of an EmbeddingTable whose vectors this file rounds after each
+// update. The kernels are run by the host, in several orders and by several
+// threads; with TF_EMBEDDING_TEST_ON_CUDA (tests/gpu/run.sh) by a GPU.
 
 #include "cc/cuda/device_table.h"
 
@@ -229,8 +229,8 @@ struct Pair {
   void Upsert(const std::vector<int64_t>& keys,
               const std::vector<float>& values, int64_t step) {
     const auto n = static_cast<int64_t>(keys.size());
-    EXPECT_OK(host->Upsert(keys.data(), Rounded(values).data(), n, step,
-                           &executor));
+    EXPECT_OK(
+        host->Upsert(keys.data(), Rounded(values).data(), n, step, &executor));
     UpsertOnDevice(device.get(), keys, values, step);
   }
 
@@ -279,8 +279,8 @@ struct Pair {
     const auto n = static_cast<int64_t>(keys.size());
     std::vector<float> expected(n * dim);
     EXPECT_OK(host->Lookup(keys.data(), n, expected.data(), &executor));
-    EXPECT_TRUE(SameValues(LookupOnDevice(*device, keys), Rounded(expected),
-                           exactly));
+    EXPECT_TRUE(
+        SameValues(LookupOnDevice(*device, keys), Rounded(expected), exactly));
     const Columns rows = FindOnHost(keys);
     Columns device_rows;
     FindOnDevice(keys, &device_rows);
@@ -786,8 +786,8 @@ TEST(Bfloat16HalvesVectors) {
   int64_t used[2][2];
   for (const int slots : {0, 1}) {
     for (const int half : {0, 1}) {
-      const auto table = MakeDeviceTable(
-          64, Spec(InitializerKind::kUniform), DtypeOf(half));
+      const auto table =
+          MakeDeviceTable(64, Spec(InitializerKind::kUniform), DtypeOf(half));
       if (slots == 1) {
         Pair::ApplyOnDevice(table.get(), Bind("adagrad", 0.1f, 0, {0.1f, 0, 0}),
                             {1}, std::vector<float>(64), {}, 0);
