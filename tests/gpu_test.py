@@ -41,10 +41,6 @@ WITHOUT_A_TABLE = {
 NOT_ON_DEVICES = {
     "Evict",
     "TakeEvicted",
-    "StartDelta",
-    "DeltaSince",
-    "FinishDelta",
-    "ForgetConsumer",
 }
 
 

@@ -199,6 +199,7 @@ class ClearOp : public OpKernel {
     OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
     OP_REQUIRES_OK(context,
                    ToTensorFlow(table->table()->Clear(StreamOf(context))));
+    table->consumers()->ContentChanged();
     table->set_initialized();
   }
 };
