@@ -11,10 +11,14 @@
 // keys and row numbers, 16 bytes each, half full, searched place after place.
 // Key 0 is not allowed. What a table cannot go below that knows more of its
 // keys.
+//
+// The floor of insertion: fresh memory of the size of rows, index, frequency
+// and version, written once.
 
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -183,3 +187,25 @@ EXPORT void FloorUpdate(void* floor, const int64_t* rows, int64_t n) {
   static_cast<Floor*>(floor)->Update(rows, n);
 }
 EXPORT void FloorDestroy(void* floor) { delete static_cast<Floor*>(floor); }
+
+// Takes fresh memory from the system, as much for each batch as its rows need,
+// and fills it, by all threads. seconds [batches]: how long each took.
+EXPORT void FloorGrow(int64_t batches, int64_t bytes_of_batch, int64_t threads,
+                      double* seconds) {
+  constexpr int64_t kBlockBytes = 64 << 10;
+  PoolExecutor pool(static_cast<int>(threads) - 1);
+  const HugePages<char> pages(batches * bytes_of_batch);
+  const int64_t blocks = (bytes_of_batch + kBlockBytes - 1) / kBlockBytes;
+  for (int64_t b = 0; b < batches; ++b) {
+    const auto start = std::chrono::steady_clock::now();
+    char* const begin = pages.data() + b * bytes_of_batch;
+    pool.ParallelFor(blocks, 1, [&](int64_t from, int64_t to) {
+      std::memset(
+          begin + from * kBlockBytes, 1,
+          std::min(to * kBlockBytes, bytes_of_batch) - from * kBlockBytes);
+    });
+    seconds[b] =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+  }
+}

@@ -20,22 +20,24 @@ from spec import Spec
 _INSERT = (
     ("tf_embedding", "tf", "growth_tf", "insert_table"),
     ("TFRA", "tfra", "growth_tfra", "insert_tfra"),
+    ("floor", "tf", "tables_floor", "insert_floor"),
 )
 
 
 def _insert_figures(done: dict[str, Any]) -> dict[str, float]:
     """What the tables say, from one run of the experiment."""
     seconds, keys = done["seconds"], done["keys"]
-    grown = done["end"] - done["before"]
     figures = {
         "rate": keys / sum(seconds) / 1e6,
         "median_ms": statistics.median(seconds) * 1e3,
         "longest_ms": max(seconds) * 1e3,
         "longest_over_median": max(seconds) / statistics.median(seconds),
         "row_bytes": done["row"],
-        "resident_beyond_row": grown / keys - done["row"],
-        "peak_over_end": (done["peak"] - done["before"]) / grown,
     }
+    if "end" in done:
+        grown = done["end"] - done["before"]
+        figures["resident_beyond_row"] = grown / keys - done["row"]
+        figures["peak_over_end"] = (done["peak"] - done["before"]) / grown
     if "usage" in done:
         figures["counted_beyond_row"] = done["usage"] / keys - done["row"]
         figures["index"] = done["index"] / keys
@@ -87,16 +89,14 @@ def insert(context: Context) -> Report:
                 figures = {
                     name: measure.summarize([run[name] for run in found]) for name in found[0]
                 }
-                counted = figures.get("counted_beyond_row")
+                memory = ("counted_beyond_row", "resident_beyond_row", "peak_over_end")
                 line += [
                     measure.spread(figures["rate"]),
                     measure.number(figures["median_ms"].median),
                     measure.number(figures["longest_ms"].median),
                     measure.spread(figures["longest_over_median"]),
                     str(round(figures["row_bytes"].median)),
-                    measure.number(counted.median) if counted else "-",
-                    measure.number(figures["resident_beyond_row"].median),
-                    measure.number(figures["peak_over_end"].median),
+                    *(measure.number(figures[m].median) if m in figures else "-" for m in memory),
                 ]
                 row.update({name: summary.median for name, summary in figures.items()})
             else:
@@ -113,7 +113,8 @@ def insert(context: Context) -> Report:
         "Insertion of new keys, and memory",
         "Random keys into an empty table, 65,536 a batch: tf_embedding by `te.rules.apply` with "
         "Adagrad, which makes rows with slots, sums duplicates and updates; TFRA by `upsert`, "
-        f"which sets values. Medians of {rounds} runs, each in a fresh process. Bytes a key; "
+        "which sets values; the floor takes fresh memory for rows, index, frequency and version "
+        f"and fills it once. Medians of {rounds} runs, each in a fresh process. Bytes a key; "
         "those beyond the row hold index, frequency, version and room to grow. Resident memory "
         "is the process', from before the first batch on.",
         [Section("", head, rows)],

@@ -38,31 +38,31 @@ def _tfra_bytes(spec: Spec) -> float:
     return spec.keys * ((spec.dim * 4.0 + 8) * 2.9 * (1 + slots) + 8)
 
 
-_ours = Contestant(OURS, "tf", "tables_tf", "table", hash_bytes)
+TABLE = Contestant(OURS, "tf", "tables_tf", "table", hash_bytes)
 _variable = Contestant("tf.Variable", "tf", "tables_tf", "static", _static_bytes)
 _fbgemm = Contestant("FBGEMM", "fbgemm", "tables_fbgemm", "fbgemm", _static_bytes)
 _fbgemm_rowwise = dataclasses.replace(
     _fbgemm, title="FBGEMM, row-wise", changes={"rule": "rowwise_adagrad"}
 )
-_floor = Contestant("floor", "tf", "tables_floor", "floor", lambda s: s.keys * s.row_bytes)
-_by_key = Contestant(
+FLOOR = Contestant("floor", "tf", "tables_floor", "floor", lambda s: s.keys * s.row_bytes)
+BY_KEY = Contestant(
     "floor, by key", "tf", "tables_floor", "by_key", lambda s: s.keys * (s.row_bytes + 64.0)
 )
-_old = dataclasses.replace(_ours, title=OLD, environment="tfra")
+_old = dataclasses.replace(TABLE, title=OLD, environment="tfra")
 _tfra_table = Contestant("TFRA", "tfra", "tables_tfra", "tfra", _tfra_bytes)
 
 
 def contests(spec: Spec) -> list[list[Contestant]]:
     """Who runs against whom."""
-    first, second = [_ours, _variable], [_old]
+    first, second = [TABLE, _variable], [_old]
     if spec.work == "lookup" or spec.rule in ("adagrad", "rowwise_adagrad"):
         first.append(_fbgemm)
     if spec.work == "train" and spec.rule == "adagrad":
         first.append(_fbgemm_rowwise)
     if spec.rule == "adagrad":
-        first.append(_floor)
+        first.append(FLOOR)
     if spec.work == "lookup":
-        first.append(_by_key)
+        first.append(BY_KEY)
     if spec.work == "lookup" or spec.rule != "rowwise_adagrad":
         second.append(_tfra_table)
     return [first, second]
@@ -181,8 +181,7 @@ _TEXTS: Mapping[str, str] = {
     "lookup": "A batch of ids to its rows; 8 batches in a call of a `tf.function`. All ids are in "
     "the table; tf_embedding's rows have Adagrad's slots beside them. The floor copies rows by "
     "number out of huge pages; the floor by key finds each first in a bare hash table of 16 bytes "
-    "a key, half full, which has no locks, cannot grow and keeps nothing else of a key. "
-    + _RATIOS,
+    "a key, half full, which has no locks, cannot grow and keeps nothing else of a key. " + _RATIOS,
     "train": "Rows of the batch, gradient = 2 x the rows, equal ids summed, update of the rows. "
     "The floor copies rows and runs Adagrad on each occurrence, without sums. FBGEMM has no FTRL "
     "and Adam on the CPU, TFRA no row-wise Adagrad; the columns of FBGEMM are for the rule of the "

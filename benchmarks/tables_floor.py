@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any
 
 import draws
 import native
@@ -25,6 +26,7 @@ def _load() -> ctypes.CDLL:
     library.FloorCopy.argtypes = [pointer, pointer, integer]
     library.FloorUpdate.argtypes = [pointer, pointer, integer]
     library.FloorDestroy.argtypes = [pointer]
+    library.FloorGrow.argtypes = [integer, integer, integer, pointer]
     return library
 
 
@@ -63,4 +65,23 @@ class ByKey(Floor):
         self._call = self._library.FloorFind
 
 
+# Of a key in the table, beside its row: index, frequency, version.
+_BESIDE_ROW = 24
+
+
+def insert_floor(spec: dict[str, Any]) -> dict[str, Any]:
+    """Fresh memory as the rows need it, batch by batch, written once."""
+    own = Spec(**spec)
+    seconds = np.zeros(own.keys // own.batch)
+    _load().FloorGrow(
+        len(seconds), own.batch * (own.row_bytes + _BESIDE_ROW), _THREADS, seconds.ctypes.data
+    )
+    return {
+        "keys": len(seconds) * own.batch,
+        "seconds": seconds.tolist(),
+        "row": own.row_bytes,
+    }
+
+
 CONTESTANTS = {"floor": Floor, "by_key": ByKey}
+EXPERIMENTS = {"insert_floor": insert_floor}

@@ -36,7 +36,7 @@ import find_cuda  # noqa: E402
 _MAX_REGISTERS = 64
 _MAX_SPILL_BYTES = 48
 
-_TESTS = ["tests/variable_test.py", "tests/rules_test.py", "tests/gpu/bfloat16_test.py"]
+_TESTS = ["variable", "rules", "admission", "delta", "gpu/bfloat16"]
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "test_memory_goes_back_after_removal": "removed rows are used again; clear gives memory back",
@@ -127,7 +127,9 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    tests = [] if any(argument.startswith("tests/") for argument in arguments) else _TESTS
+    tests = []
+    if not any(argument.startswith("tests/") for argument in arguments):
+        tests = [f"tests/{name}_test.py" for name in _TESTS]
     return subprocess.run(command + arguments + tests, cwd=ROOT, env=environment).returncode
 
 

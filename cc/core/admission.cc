@@ -17,7 +17,6 @@ namespace {
 constexpr int64_t kMaxFilterFreq = std::numeric_limits<uint32_t>::max();
 // 50 hashes, which no one needs.
 constexpr double kLeastProbability = 1e-15;
-constexpr int kMaxHashes = 50;
 // No address space holds more.
 constexpr double kMaxBloomBytes = 1e14;
 
@@ -68,85 +67,6 @@ Status ShapeBloom(const AdmissionSpec& spec, BloomShape* shape) {
   return Status();
 }
 
-// The probability that one of count draws of probability p admits.
-double AnyOf(double p, int64_t count) {
-  double any = 0;
-  for (; count > 0; count >>= 1) {
-    if (count & 1) any += p - any * p;
-    p += p - p * p;
-  }
-  return any;
-}
-
-// The counters of a key, in its segment.
-class Places {
- public:
-  void Find(const BloomShape& shape, uint64_t hash) {
-    const int64_t segment =
-        int64_t{ShardOfHash(hash, kLog2Segments)} * shape.segment_counters;
-    const uint64_t first = MixKey(static_cast<int64_t>(hash));
-    const uint64_t step = MixKey(static_cast<int64_t>(first)) | 1;
-    uint64_t at = first;
-    for (int h = 0; h < shape.num_hashes; ++h, at += step) {
-      place_[h] =
-          segment + static_cast<int64_t>(
-                        (static_cast<unsigned __int128>(at) *
-                         static_cast<uint64_t>(shape.segment_counters)) >>
-                        64);
-    }
-  }
-  int64_t operator[](int h) const { return place_[h]; }
-
- private:
-  int64_t place_[kMaxHashes];
-};
-
-template <class Counter>
-uint64_t Smallest(const Counter* counters, const BloomShape& shape,
-                  const Places& places) {
-  Counter smallest = std::numeric_limits<Counter>::max();
-  for (int h = 0; h < shape.num_hashes; ++h) {
-    smallest = std::min(smallest, counters[places[h]]);
-  }
-  return smallest;
-}
-
-// Returns the new count; the counters hold as much of it as they can.
-template <class Counter>
-uint64_t Raise(Counter* counters, const BloomShape& shape, const Places& places,
-               int64_t count) {
-  const uint64_t before = Smallest(counters, shape, places);
-  const uint64_t room = std::numeric_limits<uint64_t>::max() - before;
-  const uint64_t total = before + std::min(static_cast<uint64_t>(count), room);
-  const auto kept = static_cast<Counter>(
-      std::min<uint64_t>(total, std::numeric_limits<Counter>::max()));
-  for (int h = 0; h < shape.num_hashes; ++h) {
-    Counter& counter = counters[places[h]];
-    counter = std::max(counter, kept);
-  }
-  return total;
-}
-
-// Calls body with the counters by their type.
-template <class Body>
-auto WithCounters(char* counters, int counter_bytes, const Body& body) {
-  switch (counter_bytes) {
-    case 1:
-      return body(reinterpret_cast<uint8_t*>(counters));
-    case 2:
-      return body(reinterpret_cast<uint16_t*>(counters));
-    case 4:
-      return body(reinterpret_cast<uint32_t*>(counters));
-    default:
-      return body(reinterpret_cast<uint64_t*>(counters));
-  }
-}
-
-int64_t ToInt64(uint64_t count) {
-  return static_cast<int64_t>(
-      std::min<uint64_t>(count, std::numeric_limits<int64_t>::max()));
-}
-
 }  // namespace
 
 Status ParseAdmissionKind(const std::string& name, AdmissionKind* kind) {
@@ -180,10 +100,8 @@ int64_t BloomShape::Offset(int64_t block, int log2_blocks) const {
          counter_bytes;
 }
 
-Status Admission::Create(const AdmissionSpec& spec, int log2_shards,
-                         std::unique_ptr<Admission>* admission) {
-  admission->reset();
-  BloomShape bloom;
+Status Admission::Check(const AdmissionSpec& spec, BloomShape* bloom) {
+  *bloom = BloomShape();
   switch (spec.kind) {
     case AdmissionKind::kAll:
       return Status();
@@ -194,7 +112,7 @@ Status Admission::Create(const AdmissionSpec& spec, int log2_shards,
                                "; it must be in [1, ", kMaxFilterFreq, "]");
       }
       if (spec.kind == AdmissionKind::kBloom) {
-        TFE_RETURN_IF_ERROR(ShapeBloom(spec, &bloom));
+        TFE_RETURN_IF_ERROR(ShapeBloom(spec, bloom));
       }
       break;
     case AdmissionKind::kProbabilistic:
@@ -208,13 +126,23 @@ Status Admission::Create(const AdmissionSpec& spec, int log2_shards,
     return InvalidArgument("default_value_no_permission is ",
                            *spec.no_permission, "; it must be finite");
   }
-  admission->reset(new Admission(spec, bloom, log2_shards));
+  return Status();
+}
+
+Status Admission::Create(const AdmissionSpec& spec, int log2_shards,
+                         std::unique_ptr<Admission>* admission) {
+  admission->reset();
+  BloomShape bloom;
+  TFE_RETURN_IF_ERROR(Check(spec, &bloom));
+  if (spec.kind != AdmissionKind::kAll) {
+    admission->reset(new Admission(spec, bloom, log2_shards));
+  }
   return Status();
 }
 
 Admission::Admission(const AdmissionSpec& spec, const BloomShape& bloom,
                      int log2_shards)
-    : spec_(spec), bloom_(bloom) {
+    : spec_(spec), bloom_(bloom), log2_shards_(log2_shards) {
   const int num_shards = 1 << log2_shards;
   per_shard_.reserve(num_shards);
   for (int s = 0; s < num_shards; ++s) {
@@ -277,31 +205,28 @@ void Admission::CountCandidates(const int64_t* keys, const uint64_t* hashes,
 void Admission::CountInBloom(const uint64_t* hashes, const int64_t* counts,
                              int n, int64_t* totals) {
   WithCounters(counters_, bloom_.counter_bytes, [&](auto* counters) {
-    // Those of a key and of the next one, on their way from memory.
-    Places places[2];
-    places[0].Find(bloom_, hashes[0]);
     for (int i = 0; i < n; ++i) {
       if (i + 1 < n) {
-        Places& next = places[(i + 1) % 2];
-        next.Find(bloom_, hashes[i + 1]);
+        // Those of the next key are on their way from memory.
+        BloomPlaces next(bloom_, hashes[i + 1]);
         for (int h = 0; h < bloom_.num_hashes; ++h) {
-          TFE_PREFETCH_WRITE(counters + next[h]);
+          TFE_PREFETCH_WRITE(counters + next.Next());
         }
       }
-      totals[i] = ToInt64(Raise(counters, bloom_, places[i % 2], counts[i]));
+      totals[i] =
+          CountToInt64(BloomRaise(counters, bloom_, hashes[i], counts[i]));
     }
+    return 0;
   });
 }
 
 void Admission::Draw(const uint64_t* hashes, const int64_t* counts, int n,
                      int64_t step, int64_t* totals) const {
-  const uint64_t seed = MixKey(static_cast<int64_t>(spec_.seed));
-  const uint64_t stepped =
-      MixKey(static_cast<int64_t>(seed + static_cast<uint64_t>(step)));
+  const uint64_t seed = DrawSeed(spec_.seed, step);
   for (int i = 0; i < n; ++i) {
-    const uint64_t drawn = MixKey(static_cast<int64_t>(hashes[i] ^ stepped));
-    const double uniform = static_cast<double>(drawn >> 11) * 0x1p-53;
-    totals[i] = uniform < AnyOf(spec_.probability, counts[i]) ? counts[i] : 0;
+    totals[i] =
+        DrawAdmits(seed, hashes[i], spec_.probability, counts[i]) ? counts[i]
+                                                                  : 0;
   }
 }
 
@@ -324,11 +249,9 @@ int64_t Admission::Count(int shard, uint64_t hash, int64_t key) const {
     return count == kNoRow ? 0 : count;
   }
   if (spec_.kind != AdmissionKind::kBloom) return 0;
-  Places places;
-  places.Find(bloom_, hash);
-  return ToInt64(
+  return CountToInt64(
       WithCounters(counters_, bloom_.counter_bytes, [&](const auto* counters) {
-        return Smallest(counters, bloom_, places);
+        return BloomCount(counters, bloom_, hash);
       }));
 }
 
@@ -355,6 +278,7 @@ void Admission::KeepCounters(const Admission& old) {
       // Reading leaves untouched pages untouched.
       if (from[i] > counters[i]) counters[i] = from[i];
     }
+    return 0;
   });
 }
 

@@ -78,6 +78,7 @@
 #include <string>
 #include <vector>
 
+#include "cc/core/admission_math.h"
 #include "cc/core/index.h"
 #include "cc/core/status.h"
 
@@ -85,7 +86,6 @@ namespace tf_embedding {
 
 enum class AdmissionKind { kAll, kCounter, kBloom, kProbabilistic };
 
-constexpr int kLog2Segments = 10;
 // kNoRow is what an index says of a key that it does not have.
 constexpr uint32_t kMaxCandidateCount = kNoRow - 1;
 
@@ -104,30 +104,14 @@ struct AdmissionSpec {
 Status ParseAdmissionKind(const std::string& name, AdmissionKind* kind);
 const char* AdmissionKindName(AdmissionKind kind);
 
-// How large a counting Bloom filter is.
-struct BloomShape {
-  int num_hashes = 0;
-  int64_t segment_counters = 0;
-  int counter_bytes = 0;
-
-  int64_t num_counters() const { return segment_counters << kLog2Segments; }
-  int64_t bytes() const { return num_counters() * counter_bytes; }
-  // At which byte the counters of a block begin; blocks are ranges of the high
-  // bits of the hash.
-  int64_t Offset(int64_t block, int log2_blocks) const;
-  bool operator==(const BloomShape& other) const {
-    return num_hashes == other.num_hashes &&
-           segment_counters == other.segment_counters &&
-           counter_bytes == other.counter_bytes;
-  }
-};
-
 class Admission {
  public:
   // *admission stays null for kAll. Errors name the argument. May throw
   // std::bad_alloc.
   static Status Create(const AdmissionSpec& spec, int log2_shards,
                        std::unique_ptr<Admission>* admission);
+  // What Create checks; bloom: of a filter of kind kBloom.
+  static Status Check(const AdmissionSpec& spec, BloomShape* bloom);
   ~Admission();
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
@@ -174,6 +158,7 @@ class Admission {
   }
   // False if the key is a candidate already. Throws std::bad_alloc.
   bool AddCandidate(int shard, uint64_t hash, int64_t key, uint32_t count);
+  int log2_shards() const { return log2_shards_; }
   char* counters() { return counters_; }
   const char* counters() const { return counters_; }
   // Raises the counters to those of a filter of the same shape.
@@ -199,6 +184,7 @@ class Admission {
 
   const AdmissionSpec spec_;
   const BloomShape bloom_;
+  const int log2_shards_;
   std::vector<std::unique_ptr<PerShard>> per_shard_;
   char* counters_ = nullptr;
 };

@@ -7,8 +7,6 @@
 #include <new>
 #include <utility>
 
-#include "cc/core/memory.h"
-
 namespace tf_embedding {
 namespace {
 
@@ -35,7 +33,20 @@ void TakeBackPassage(IndexBucket* bucket) {
 
 }  // namespace
 
-ShardIndex::~ShardIndex() { FreePages(buckets_, bytes()); }
+ShardIndex::~ShardIndex() { Free(region_); }
+
+PageRegion ShardIndex::Allocate(int64_t bytes) const {
+  if (spare_ != nullptr) return spare_->Take(bytes);
+  return {static_cast<char*>(AllocatePages(bytes)), bytes, bytes};
+}
+
+void ShardIndex::Free(PageRegion region) const noexcept {
+  if (spare_ != nullptr) {
+    spare_->Give(region);
+  } else {
+    FreePages(region.begin, region.bytes);
+  }
+}
 
 uint32_t* ShardIndex::Find(uint64_t hash, int64_t key) const {
   if (num_buckets_ == 0) return nullptr;
@@ -170,9 +181,11 @@ int ShardIndex::FindPassed(uint32_t bucket, uint32_t passed) const {
 }
 
 void ShardIndex::Rebuild(uint32_t num_buckets) {
-  auto* fresh = static_cast<IndexBucket*>(
-      AllocatePages(static_cast<int64_t>(num_buckets) * sizeof(IndexBucket)));
-  IndexBucket* const old = std::exchange(buckets_, fresh);
+  const PageRegion old_region = std::exchange(
+      region_,
+      Allocate(static_cast<int64_t>(num_buckets) * sizeof(IndexBucket)));
+  IndexBucket* const old =
+      std::exchange(buckets_, reinterpret_cast<IndexBucket*>(region_.begin));
   const uint32_t num_old = std::exchange(num_buckets_, num_buckets);
   size_ = 0;
   limit_ = LimitOf(num_buckets);
@@ -183,7 +196,7 @@ void ShardIndex::Rebuild(uint32_t num_buckets) {
       Insert(MixKey(old[b].keys[slot]), old[b].keys[slot], old[b].rows[slot]);
     }
   }
-  FreePages(old, static_cast<int64_t>(num_old) * sizeof(IndexBucket));
+  Free(old_region);
 }
 
 void ShardIndex::Shrink() {
@@ -197,7 +210,7 @@ void ShardIndex::Shrink() {
 }
 
 void ShardIndex::Clear() {
-  FreePages(buckets_, bytes());
+  Free(std::exchange(region_, PageRegion()));
   buckets_ = nullptr;
   num_buckets_ = 0;
   size_ = 0;

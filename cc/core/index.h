@@ -34,7 +34,8 @@
 //   0.86     1.5             4.6
 //
 // Growing reads the old array and writes the new one front to back (see
-// BucketOfHash); only the shard's own writers wait for it.
+// BucketOfHash); only the shard's own writers wait for it. The old array goes
+// to SparePages (memory.h), for the next shard that grows.
 //
 // Growth past 2^31 buckets (10^10 keys a shard) is refused by Reserve.
 //
@@ -49,6 +50,7 @@
 #include <memory>
 
 #include "cc/core/hash.h"
+#include "cc/core/memory.h"
 #include "cc/core/platform.h"
 
 namespace tf_embedding {
@@ -72,8 +74,11 @@ inline constexpr IndexBucket kEmptyBucket = {};
 
 class ShardIndex {
  public:
-  // phase in [0, 1): where between two sizes this shard's sizes lie.
-  explicit ShardIndex(double phase = 0) : phase_(phase) {}
+  // phase in [0, 1): where between two sizes this shard's sizes lie. spare:
+  // where the indexes of a table get their memory from; outlives this one, or
+  // is null.
+  explicit ShardIndex(double phase = 0, SparePages* spare = nullptr)
+      : spare_(spare), phase_(phase) {}
   ~ShardIndex();
   ShardIndex(const ShardIndex&) = delete;
   ShardIndex& operator=(const ShardIndex&) = delete;
@@ -185,6 +190,11 @@ class ShardIndex {
     return bucket + 1 == num_buckets_ ? 0 : bucket + 1;
   }
 
+  PageRegion Allocate(int64_t bytes) const;
+  void Free(PageRegion region) const noexcept;
+
+  SparePages* const spare_;
+  PageRegion region_;  // of the buckets
   IndexBucket* buckets_ = nullptr;
   uint32_t num_buckets_ = 0;
   uint64_t size_ = 0;

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace tf_embedding {
 namespace {
@@ -18,23 +19,16 @@ constexpr int64_t kHugePage = 2 << 20;
 // From here on the pages come straight from the system.
 constexpr int64_t kMapFrom = 1 << 20;
 constexpr int64_t kMaxChunk = 64 << 20;
+// From so many owners on a region is kept between them.
+constexpr int64_t kMinOwners = 32;
 
 int64_t RoundUp(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-}  // namespace
-
-void* AllocatePages(int64_t bytes) {
-  if (bytes < kMapFrom) {
-    void* pages = std::aligned_alloc(64, RoundUp(bytes, 64));
-    if (pages == nullptr) throw std::bad_alloc();
-    std::memset(pages, 0, bytes);
-    return pages;
-  }
-  // Over-allocates by one huge page and trims, so that the range starts on a
-  // huge page's boundary.
-  const int64_t length = RoundUp(bytes, kPage);
+// Pages of small size; the range begins on a huge page's boundary.
+char* MapAligned(int64_t length) {
+  // Over-allocates by one huge page and trims.
   void* const raw = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) throw std::bad_alloc();
@@ -45,9 +39,29 @@ void* AllocatePages(int64_t bytes) {
   if (kHugePage - skip > 0) {
     munmap(begin + skip + length, kHugePage - skip);
   }
-  // Advice only: without huge pages the table is slower, not wrong.
-  madvise(begin + skip, length, MADV_HUGEPAGE);
   return begin + skip;
+}
+
+// Advice only: without huge pages the table is slower, not wrong.
+void AdviseHugePages(char* begin, int64_t length) {
+  madvise(begin, length, MADV_HUGEPAGE);
+}
+
+void* AllocateFromHeap(int64_t bytes) {
+  void* const pages = std::aligned_alloc(64, RoundUp(bytes, 64));
+  if (pages == nullptr) throw std::bad_alloc();
+  std::memset(pages, 0, bytes);
+  return pages;
+}
+
+}  // namespace
+
+void* AllocatePages(int64_t bytes) {
+  if (bytes < kMapFrom) return AllocateFromHeap(bytes);
+  const int64_t length = RoundUp(bytes, kPage);
+  char* const begin = MapAligned(length);
+  AdviseHugePages(begin, length);
+  return begin;
 }
 
 void FreePages(void* pages, int64_t bytes) {
@@ -77,6 +91,69 @@ void ResetPages(void* pages, int64_t bytes) {
   if (madvise(pages, RoundUp(bytes, kPage), MADV_DONTNEED) != 0) {
     std::memset(pages, 0, bytes);
   }
+}
+
+SparePages::SparePages(int64_t num_owners) : keeps_(num_owners >= kMinOwners) {}
+
+SparePages::~SparePages() { Clear(); }
+
+PageRegion SparePages::Take(int64_t bytes) {
+  PageRegion region;
+  if (bytes < kMapFrom) {
+    region.begin = static_cast<char*>(AllocateFromHeap(bytes));
+    region.bytes = region.capacity = bytes;
+    return region;
+  }
+  const int64_t length = RoundUp(bytes, kPage);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    taken_ = true;
+    if (spare_.capacity >= length) region = std::exchange(spare_, PageRegion());
+  }
+  if (region.begin != nullptr) {
+    if (region.bytes > length) {
+      ResetPages(region.begin + length, region.bytes - length);
+    }
+    std::memset(region.begin, 0, std::min(region.bytes, length));
+  } else {
+    region.capacity = keeps_ ? 2 * length : length;
+    region.begin = MapAligned(region.capacity);
+    // A huge page across the end would take memory for what is not needed.
+    madvise(region.begin + length, region.capacity - length, MADV_NOHUGEPAGE);
+  }
+  AdviseHugePages(region.begin, length);
+  region.bytes = length;
+  return region;
+}
+
+void SparePages::Give(PageRegion region) noexcept {
+  if (keeps_ && region.capacity >= kMapFrom) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (region.capacity > spare_.capacity) std::swap(region, spare_);
+  }
+  FreePages(region.begin, region.capacity);
+}
+
+void SparePages::EndBatch() noexcept {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (std::exchange(taken_, false)) return;
+  }
+  Clear();
+}
+
+void SparePages::Clear() noexcept {
+  PageRegion region;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::swap(region, spare_);
+  }
+  FreePages(region.begin, region.capacity);
+}
+
+int64_t SparePages::bytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return spare_.bytes;
 }
 
 SlabArena::SlabArena(int64_t block_bytes)

@@ -12,7 +12,15 @@
 // each of them. A block given back returns its pages to the system at once and
 // its address range to the arena; a chunk goes when its last block does.
 //
-// Thread safety: the functions and SlabArena may be called from any thread.
+// SparePages keeps the last large region that an index grew out of for the next
+// index that grows: fresh pages cost the system more than all else that growing
+// does, and in a table of many shards one grows at a time (phase in index.h).
+// A region has twice the addresses that it needs, and as many pages as were
+// ever touched, so the spare of a smaller shard serves a larger one. It goes
+// back to the system when a batch needed none.
+//
+// Thread safety: the functions, SlabArena and SparePages may be called from any
+// thread.
 // Failure: std::bad_alloc, caught at the table's boundary.
 
 #ifndef TF_EMBEDDING_CC_CORE_MEMORY_H_
@@ -37,6 +45,41 @@ void* MapPages(int64_t bytes);
 void UnmapPages(void* pages, int64_t bytes);
 // Zero again; the memory goes back to the system.
 void ResetPages(void* pages, int64_t bytes);
+
+// Memory of one owner, which may be larger than what it asked for.
+struct PageRegion {
+  char* begin = nullptr;
+  int64_t bytes = 0;     // that may have been touched, from the beginning
+  int64_t capacity = 0;  // bytes of the range of addresses
+};
+
+class SparePages {
+ public:
+  // Keeps a region only where there are so many owners that it is little
+  // beside what they have.
+  explicit SparePages(int64_t num_owners);
+  ~SparePages();
+  SparePages(const SparePages&) = delete;
+  SparePages& operator=(const SparePages&) = delete;
+
+  // Zeroed, aligned to 64 bytes at least. bytes > 0; throws std::bad_alloc.
+  PageRegion Take(int64_t bytes);
+  // Of Take, or empty.
+  void Give(PageRegion region) noexcept;
+
+  // After a batch: gives back what is kept if none was taken since the last.
+  void EndBatch() noexcept;
+  // Gives it back.
+  void Clear() noexcept;
+  // Bytes of it.
+  int64_t bytes() const;
+
+ private:
+  const bool keeps_;
+  mutable std::mutex mutex_;
+  PageRegion spare_;
+  bool taken_ = false;  // since the end of a batch
+};
 
 class SlabArena {
  public:

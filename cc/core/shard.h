@@ -38,12 +38,23 @@ namespace tf_embedding {
 
 class ShardEviction;
 
+// What the shards of a table share.
+struct TableMemory {
+  TableMemory(const RowLayout& layout, int64_t num_shards)
+      : rows(layout.slab_bytes()), index(num_shards) {}
+
+  SlabArena rows;
+  SparePages index;
+};
+
 class Shard {
  public:
-  // lock and arena outlive the shard.
-  Shard(double phase, const RowLayout& layout, SlabArena* arena,
+  // memory and lock outlive the shard.
+  Shard(double phase, const RowLayout& layout, TableMemory* memory,
         SharedSpinLock* lock)
-      : lock_(lock), index_(phase), rows_(layout, arena) {}
+      : lock_(lock),
+        index_(phase, &memory->index),
+        rows_(layout, &memory->rows) {}
 
   SharedSpinLock* lock() const { return lock_; }
 

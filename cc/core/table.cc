@@ -93,7 +93,7 @@ EmbeddingTable::EmbeddingTable(TableOptions options,
                                                  int64_t{1} << log2_shards_)
                     : nullptr),
       layout_(dim_, 0, 0, with_recency()),
-      arena_(std::make_unique<SlabArena>(layout_.slab_bytes())),
+      memory_(std::make_unique<TableMemory>(layout_, 1 << log2_shards_)),
       initializer_(std::move(initializer)),
       admission_(std::move(admission)),
       shard_locks_(new SharedSpinLock[1 << log2_shards_]) {
@@ -102,7 +102,7 @@ EmbeddingTable::EmbeddingTable(TableOptions options,
   for (int s = 0; s < num_shards; ++s) {
     shards_.push_back(
         std::make_unique<Shard>(static_cast<double>(s) / num_shards, layout_,
-                                arena_.get(), &shard_locks_[s]));
+                                memory_.get(), &shard_locks_[s]));
     shards_[s]->Reserve(reserve_ >> log2_shards_);
     views_[s] = shards_[s]->view();
   }
@@ -136,6 +136,14 @@ std::shared_ptr<const Initializer> EmbeddingTable::initializer() const {
 AdmissionKind EmbeddingTable::admission_kind() const {
   ReaderLock lock(&layout_lock_);
   return admission_ == nullptr ? AdmissionKind::kAll : admission_->spec().kind;
+}
+
+Status EmbeddingTable::VisitFilter(
+    const std::function<Status(Admission*)>& body) const {
+  return CatchOutOfMemory(*this, [&] {
+    WriterLock lock(&layout_lock_);
+    return admission_ == nullptr ? Status() : body(admission_.get());
+  });
 }
 
 void EmbeddingTable::set_initializer(
@@ -563,6 +571,7 @@ void EmbeddingTable::ClearLocked() {
     shards_[s]->Clear();
     views_[s] = shards_[s]->view();
   }
+  memory_->index.Clear();
   AttachEviction();
   if (admission_ != nullptr) admission_->Clear();
 }

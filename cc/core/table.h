@@ -220,6 +220,9 @@ class EmbeddingTable {
   std::shared_ptr<const Initializer> initializer() const;
   // Which keys earn a row; the same for life.
   AdmissionKind admission_kind() const;
+  // For who copies a table: calls body with the filter's counts, if there is a
+  // filter, while no one else uses the table.
+  Status VisitFilter(const std::function<Status(Admission*)>& body) const;
   // What unknown keys read and new rows start with, from now on.
   void set_initializer(std::shared_ptr<const Initializer> initializer);
 
@@ -430,7 +433,7 @@ class EmbeddingTable {
   RowLayout layout_;
   float initial_vector_slots_[kMaxVectorSlots] = {};
   float initial_scalar_slots_[kMaxScalarSlots] = {};
-  std::unique_ptr<SlabArena> arena_;  // outlives the shards
+  std::unique_ptr<TableMemory> memory_;  // outlives the shards
   std::shared_ptr<const Initializer> initializer_;
   std::unique_ptr<Admission> admission_;  // null: every key earns a row
   struct Consumer {

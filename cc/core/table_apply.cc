@@ -369,7 +369,7 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                               static_cast<uint32_t>(step)};
           const EvictionMoment moment =
               eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
-          return ForEachShare<DistinctKeys>(
+          const Status status = ForEachShare<DistinctKeys>(
               keys, n, executor,
               [&](Shard* shard, const BatchShare& share,
                   DistinctKeys* distinct) {
@@ -384,6 +384,8 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                                      *distinct);
                 }
               });
+          memory_->index.EndBatch();
+          return status;
         }
       }
       WriterLock lock(&layout_lock_);

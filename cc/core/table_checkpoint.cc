@@ -25,14 +25,14 @@ TableContent::TableContent(int dim, int log2_shards, const RuleInfo* rule_info,
              rule == nullptr ? 0 : static_cast<int>(rule->vector_slots.size()),
              rule == nullptr ? 0 : static_cast<int>(rule->scalar_slots.size()),
              with_recency),
-      arena(std::make_unique<SlabArena>(layout.slab_bytes())) {
+      memory(std::make_unique<TableMemory>(layout, 1 << log2_shards)) {
   std::copy_n(initial_slots, layout.vector_slots, initial_vector_slots);
   std::copy_n(initial_slots + layout.vector_slots, layout.scalar_slots,
               initial_scalar_slots);
   const int num_shards = 1 << log2_shards;
   for (int s = 0; s < num_shards; ++s) {
     shards.push_back(std::make_unique<Shard>(
-        static_cast<double>(s) / num_shards, layout, arena.get(), &locks[s]));
+        static_cast<double>(s) / num_shards, layout, memory.get(), &locks[s]));
   }
 }
 
@@ -54,7 +54,7 @@ void EmbeddingTable::SwapContent(TableContent* content) {
   std::swap(layout_, content->layout);
   std::swap(initial_vector_slots_, content->initial_vector_slots);
   std::swap(initial_scalar_slots_, content->initial_scalar_slots);
-  std::swap(arena_, content->arena);
+  std::swap(memory_, content->memory);
   std::swap(shards_, content->shards);
   for (size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->counters() = content->shards[s]->counters();

@@ -34,7 +34,7 @@ struct TableContent {
   RowLayout layout;
   float initial_vector_slots[kMaxVectorSlots] = {};
   float initial_scalar_slots[kMaxScalarSlots] = {};
-  std::unique_ptr<SlabArena> arena;  // outlives the shards
+  std::unique_ptr<TableMemory> memory;  // outlives the shards
   std::vector<std::unique_ptr<Shard>> shards;
 };
 

@@ -118,6 +118,7 @@ Status ParseRowMeasure(const std::string& name, RowMeasure* measure) {
 TableStats EmbeddingTable::stats() const {
   ReaderLock lock(&layout_lock_);
   TableStats stats;
+  stats.index_bytes = memory_->index.bytes();
   const int64_t row_bytes = layout_.row_bytes();
   const auto buckets_of_shard = static_cast<uint32_t>(
       kSampledBuckets / static_cast<int64_t>(shards_.size()));

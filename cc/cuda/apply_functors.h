@@ -42,7 +42,7 @@ struct CutRow {
   uint32_t length;
 };
 
-// A batch, sorted by row.
+// A batch, sorted by row. Keys that a filter refused have none and stand last.
 struct SortedBatch {
   const int64_t* keys;  // of the positions, as the batch came
   const uint32_t* rows;
@@ -50,7 +50,7 @@ struct SortedBatch {
   int64_t n;
 
   TFE_DEVICE bool IsFirst(int64_t j) const {
-    return j == 0 || rows[j - 1] != rows[j];
+    return rows[j] != kNoRow && (j == 0 || rows[j - 1] != rows[j]);
   }
   // Of the first place of a row.
   TFE_DEVICE bool IsLong(int64_t j) const {

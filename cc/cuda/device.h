@@ -43,6 +43,10 @@ TFE_DEVICE uint32_t AtomicLoad(const uint32_t* at) {
 TFE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return atomicAdd(at, value);
 }
+TFE_DEVICE void AtomicAdd(uint64_t* at, uint64_t value) {
+  static_assert(sizeof(unsigned long long) == 8, "what CUDA calls it");
+  atomicAdd(reinterpret_cast<unsigned long long*>(at), value);
+}
 TFE_DEVICE uint32_t AtomicOr(uint32_t* at, uint32_t bits) {
   return atomicOr(at, bits);
 }
@@ -105,6 +109,9 @@ TFE_DEVICE uint32_t AtomicLoad(const uint32_t* at) {
 }
 TFE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
+}
+TFE_DEVICE void AtomicAdd(uint64_t* at, uint64_t value) {
+  __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
 TFE_DEVICE uint32_t AtomicOr(uint32_t* at, uint32_t bits) {
   return __atomic_fetch_or(at, bits, __ATOMIC_RELAXED);

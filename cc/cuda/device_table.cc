@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "cc/core/table_internal.h"
@@ -25,12 +27,6 @@ int64_t KeysOfBuckets(uint32_t num_buckets) {
   return static_cast<int64_t>(static_cast<double>(num_buckets) *
                               kSlotsPerBucket * kMaxLoad);
 }
-
-int64_t RowBytes(const RowsView& rows) {
-  return rows.stride + static_cast<int64_t>(sizeof(RowMeta));
-}
-
-int BitWidth(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
 
 class LaunchersAllocator final : public DeviceAllocator {
  public:
@@ -58,29 +54,35 @@ std::unique_ptr<DeviceAllocator> MakeDeviceAllocator(
   return std::make_unique<LaunchersAllocator>(launchers);
 }
 
-int64_t DeviceTable::Content::KeyCapacity() const {
-  return KeysOfBuckets(view.index.num_buckets);
-}
-
-bool DeviceTable::Content::HasRoom(int64_t keys) const {
+bool DeviceTable::HasRoom(const Content& content, int64_t keys) const {
   const int64_t new_rows =
-      std::max<int64_t>(0, since_known + keys - known.free);
-  return MaxSize() + keys <= KeyCapacity() &&
-         known.end + new_rows <= row_capacity;
+      std::max<int64_t>(0, content.since_known + keys - content.known.free);
+  return content.MaxSize() + keys <=
+             KeysOfBuckets(content.view.index.num_buckets) &&
+         content.known.end + new_rows <= content.row_capacity &&
+         (!counts_candidates() ||
+          content.MaxCandidates() + keys <=
+              KeysOfBuckets(content.candidates.num_buckets));
 }
 
-DeviceTable::DeviceTable(DeviceTableOptions options,
+DeviceTable::DeviceTable(DeviceTableOptions options, const BloomShape& bloom,
                          const DeviceLaunchers* launchers,
                          std::unique_ptr<DeviceAllocator> allocator)
     : options_(std::move(options)),
+      bloom_(bloom),
       launchers_(launchers),
-      allocator_(std::move(allocator)) {}
+      allocator_(std::move(allocator)),
+      eviction_(options_.eviction.any()
+                    ? std::make_unique<Eviction>(options_.eviction, 0)
+                    : nullptr) {}
 
 DeviceTable::~DeviceTable() {
   // The device may be about to write the counters.
   if (content_.copying) launchers_->wait(event_);
   ReleaseContent(&content_);
   allocator_->Release(workspace_);
+  allocator_->Release(tallies_);
+  ReleaseEviction();
   allocator_->Release(const_cast<float*>(initial_.matrix));
   if (event_ != nullptr) launchers_->destroy_event(event_);
   launchers_->release_pinned(pinned_);
@@ -98,13 +100,16 @@ Status DeviceTable::Create(DeviceTableOptions options,
     return InvalidArgument("init_capacity is ", options.reserve,
                            "; it must be in [0, ", kMaxRows, "]");
   }
+  BloomShape bloom;
+  TFE_RETURN_IF_ERROR(Admission::Check(options.admission, &bloom));
+  TFE_RETURN_IF_ERROR(options.eviction.Check());
   std::shared_ptr<const Initializer> initializer;
   TFE_RETURN_IF_ERROR(
       Initializer::Create(options.initializer, options.dim, &initializer));
   // The initializer has the matrix from here on.
   options.initializer = InitializerSpec();
-  std::unique_ptr<DeviceTable> made(
-      new DeviceTable(std::move(options), launchers, std::move(allocator)));
+  std::unique_ptr<DeviceTable> made(new DeviceTable(
+      std::move(options), bloom, launchers, std::move(allocator)));
   TFE_RETURN_IF_ERROR(made->Init(stream));
   TFE_RETURN_IF_ERROR(made->SetInitializer(std::move(initializer), stream));
   *table = std::move(made);
@@ -119,8 +124,13 @@ Status DeviceTable::Init(void* stream) {
                              options_.name);
   }
   TFE_CHECK_DEVICE(launchers_->create_event(&event_));
+  TFE_RETURN_IF_ERROR(AllocateArray(content_, 1, &tallies_));
+  TFE_CHECK_DEVICE(
+      launchers_->set_zero(tallies_, sizeof(TableTallies), stream));
   TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
-  TFE_RETURN_IF_ERROR(GrowIndex(&content_, options_.reserve, stream));
+  content_.view.tallies = tallies_;
+  TFE_RETURN_IF_ERROR(
+      GrowIndex(content_, options_.reserve, &content_.view.index, stream));
   return GrowRows(&content_, options_.reserve);
 }
 
@@ -143,16 +153,6 @@ Status DeviceTable::AllocateBytes(const Content& content, int64_t bytes,
                                   void** memory) {
   *memory = allocator_->Allocate(bytes);
   return *memory == nullptr ? OutOfMemory(content, bytes) : Status();
-}
-
-template <class T>
-Status DeviceTable::AllocateArray(const Content& content, int64_t n,
-                                  T** memory) {
-  void* raw;
-  TFE_RETURN_IF_ERROR(
-      AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));
-  *memory = static_cast<T*>(raw);
-  return Status();
 }
 
 std::string DeviceTable::rule() const {
@@ -235,10 +235,13 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
   }
   rows->stride = RecordStride((rows->vector_floats() + rows->slot_width()) *
                               int64_t{sizeof(float)});
-  while ((RowBytes(*rows) << (rows->log2_first + 1)) <= kFirstSlab) {
+  rows->owned = eviction_ != nullptr;
+  // Owners are of eight bytes each.
+  if (rows->owned) rows->stride = (rows->stride + 7) / 8 * 8;
+  while ((rows->row_bytes() << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
-  while ((RowBytes(*rows) << (rows->log2_first + rows->doublings + 1)) <=
+  while ((rows->row_bytes() << (rows->log2_first + rows->doublings + 1)) <=
          kLargeSlab) {
     ++rows->doublings;
   }
@@ -250,9 +253,11 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
   SetLayout(rule, initial_slots, &content->view.rows);
   content->rule = rule;
   content->view.initial = initial_;
+  content->view.batch = content_.view.batch;
   TFE_RETURN_IF_ERROR(AllocateArray(*content, 1, &content->view.counters));
-  return Check(launchers_->set_zero(content->view.counters,
-                                    sizeof(TableCounters), stream));
+  TFE_CHECK_DEVICE(launchers_->set_zero(content->view.counters,
+                                        sizeof(TableCounters), stream));
+  return MakeFilter(content, stream);
 }
 
 void DeviceTable::ReleaseRows(Content* content) {
@@ -265,10 +270,20 @@ void DeviceTable::ReleaseRows(Content* content) {
 
 void DeviceTable::ReleaseContent(Content* content) {
   ReleaseRows(content);
+  ReleaseFilter(content);
   allocator_->Release(content->view.index.buckets);
   allocator_->Release(content->view.free_rows);
   allocator_->Release(content->view.counters);
   *content = Content();
+}
+
+void DeviceTable::Replace(const Content& fresh) {
+  ReleaseContent(&content_);
+  content_ = fresh;
+  content_.view.tallies = tallies_;
+  cursor_ = 0;
+  decays_ = false;
+  next_decay_ = -1;
 }
 
 Status DeviceTable::ReadCounters(Content* content, void* stream) {
@@ -282,6 +297,12 @@ Status DeviceTable::ReadCounters(Content* content, void* stream) {
   return Status();
 }
 
+Status DeviceTable::ReadTallies(void* stream, TableTallies* tallies) {
+  TFE_CHECK_DEVICE(
+      launchers_->copy(tallies, tallies_, sizeof(*tallies), stream));
+  return Check(launchers_->synchronize(stream));
+}
+
 void DeviceTable::PollCounters(Content* content) {
   bool done = false;
   if (!content->copying || launchers_->done(event_, &done) != 0 || !done) {
@@ -292,11 +313,7 @@ void DeviceTable::PollCounters(Content* content) {
   content->copying = false;
 }
 
-// After a batch of up to new_keys new keys has been launched.
-Status DeviceTable::CopyCounters(Content* content, int64_t new_keys,
-                                 void* stream) {
-  content->since_known += new_keys;
-  content->since_copy += new_keys;
+Status DeviceTable::CopyCounters(Content* content, void* stream) {
   if (content->copying) return Status();
   TFE_CHECK_DEVICE(launchers_->copy(pinned_, content->view.counters,
                                     sizeof(TableCounters), stream));
@@ -308,33 +325,38 @@ Status DeviceTable::CopyCounters(Content* content, int64_t new_keys,
 
 Status DeviceTable::EnsureRoom(Content* content, int64_t n, void* stream) {
   PollCounters(content);
-  if (content->HasRoom(n)) return Status();
+  if (HasRoom(*content, n)) return Status();
   TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
   // Room for more batches if there is memory, else for this one.
   Status status;
   for (const int64_t keys : {n * (1 + kBatchesAhead), n}) {
-    if (content->HasRoom(keys)) return Status();
+    if (HasRoom(*content, keys)) return Status();
     const int64_t new_rows = std::max<int64_t>(0, keys - content->known.free);
-    status = GrowIndex(content, content->known.size + keys, stream);
+    status = GrowIndex(*content, content->known.size + keys,
+                       &content->view.index, stream);
+    if (status.ok() && counts_candidates()) {
+      status = GrowIndex(*content, content->MaxCandidates() + keys,
+                         &content->candidates, stream);
+    }
     if (status.ok()) status = GrowRows(content, content->known.end + new_rows);
     if (status.ok() || status.code() != StatusCode::kResourceExhausted) break;
   }
   return status;
 }
 
-Status DeviceTable::GrowIndex(Content* content, int64_t keys, void* stream) {
-  IndexView* const index = &content->view.index;
-  if (keys <= content->KeyCapacity()) return Status();
+Status DeviceTable::GrowIndex(const Content& content, int64_t keys,
+                              IndexView* index, void* stream) {
+  if (keys <= KeysOfBuckets(index->num_buckets)) return Status();
   int64_t buckets = std::max<int64_t>(kFirstBuckets, index->num_buckets);
   while (KeysOfBuckets(static_cast<uint32_t>(buckets)) < keys) {
     buckets *= 2;
     if (buckets > (int64_t{1} << 31)) {
-      return OutOfMemory(*content, buckets * int64_t{sizeof(IndexBucket)});
+      return OutOfMemory(content, buckets * int64_t{sizeof(IndexBucket)});
     }
   }
   IndexView grown;
   grown.num_buckets = static_cast<uint32_t>(buckets);
-  TFE_RETURN_IF_ERROR(AllocateArray(*content, buckets, &grown.buckets));
+  TFE_RETURN_IF_ERROR(AllocateArray(content, buckets, &grown.buckets));
   int error = launchers_->set_zero(
       grown.buckets, buckets * int64_t{sizeof(IndexBucket)}, stream);
   if (error == 0 && index->num_buckets > 0) {
@@ -355,9 +377,9 @@ Status DeviceTable::GrowRows(Content* content, int64_t rows) {
   while (content->row_capacity < rows) {
     const int64_t more = view->RowsOfSlab(content->num_slabs);
     if (content->num_slabs == kMaxSlabs || rows > kMaxRows) {
-      return OutOfMemory(*content, more * RowBytes(*view));
+      return OutOfMemory(*content, more * view->row_bytes());
     }
-    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * RowBytes(*view),
+    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * view->row_bytes(),
                                       &view->slabs[content->num_slabs]));
     ++content->num_slabs;
     content->row_capacity += more;
@@ -402,6 +424,7 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
     return status;
   }
   *rows_reset = content->view.rows.slot_width() > 0 ? content->known.size : 0;
+  TFE_RETURN_IF_ERROR(ResizeRing(changed.view.rows.slot_width(), stream));
   ReleaseRows(content);
   content->view.rows = changed.view.rows;
   content->num_slabs = changed.num_slabs;
@@ -416,7 +439,7 @@ Status DeviceTable::GetSpace(const Content& content, int64_t n, bool sums,
   const int64_t temporary =
       std::max(launchers_->sort_bytes(n), launchers_->sum_bytes(n));
   Carver measure(nullptr);
-  space->Carve(n, options_.dim, sums, temporary, &measure);
+  space->Carve(n, options_.dim, sums, filtered(), temporary, &measure);
   if (measure.used() > workspace_bytes_) {
     void* memory;
     TFE_RETURN_IF_ERROR(AllocateBytes(content, measure.used(), &memory));
@@ -425,7 +448,7 @@ Status DeviceTable::GetSpace(const Content& content, int64_t n, bool sums,
     workspace_bytes_ = measure.used();
   }
   Carver carver(workspace_);
-  space->Carve(n, options_.dim, sums, temporary, &carver);
+  space->Carve(n, options_.dim, sums, filtered(), temporary, &carver);
   return Status();
 }
 
@@ -449,26 +472,36 @@ Status DeviceTable::Leaders(const int64_t* keys, int64_t n, bool found,
 
 Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
                                  int64_t n, uint32_t version,
-                                 const BatchSpace& space, void* stream) {
+                                 const Gradients* asks, const BatchSpace& space,
+                                 void* stream) {
   const DeviceView& view = content->view;
   uint32_t* const missing = space.flags;
+  content->since_known += n;
+  content->since_copy += n;
   TFE_CHECK_DEVICE(
       launchers_->set_zero(space.flags, 2 * sizeof(uint32_t), stream));
   TFE_CHECK_DEVICE(launchers_->find_rows(
       FindRows{view.index, keys, space.rows, space.positions, missing}, n,
       stream));
   TFE_RETURN_IF_ERROR(Leaders(keys, n, /*found=*/false, space, stream));
-  TFE_CHECK_DEVICE(
-      launchers_->insert_rows(InsertRows{view, keys, space.leaders, space.ranks,
-                                         version, space.rows, missing},
-                              n, stream));
+  if (asks != nullptr && filtered()) {
+    TFE_RETURN_IF_ERROR(
+        AskFilter(*content, keys, n, version, *asks, space, stream));
+  } else {
+    TFE_RETURN_IF_ERROR(Forget(*content, keys, n, space.leaders, stream));
+  }
+  const int64_t* const frequency =
+      asks != nullptr && filtered() ? space.occurrences : nullptr;
+  TFE_CHECK_DEVICE(launchers_->insert_rows(
+      InsertRows{view, keys, space.leaders, space.ranks, version, frequency,
+                 space.rows, missing},
+      n, stream));
   TFE_CHECK_DEVICE(launchers_->share_rows(
       ShareRows{space.scratch, space.slot_of, space.rows, missing}, n, stream));
   TFE_CHECK_DEVICE(launchers_->count_leaders(
       CountLeaders{space.leaders, space.ranks, n, /*removed=*/false,
-                   view.counters, /*total=*/nullptr},
+                   view.counters, view.tallies, /*total=*/nullptr},
       1, stream));
-  TFE_RETURN_IF_ERROR(CopyCounters(content, n, stream));
   return SortByRow(*content, n, space, stream);
 }
 
@@ -490,17 +523,33 @@ Status DeviceTable::Size(void* stream, int64_t* size) {
 
 Status DeviceTable::Stats(void* stream, TableStats* stats) {
   std::lock_guard<std::mutex> lock(mutex_);
+  TableTallies tallies;
+  TFE_RETURN_IF_ERROR(ReadTallies(stream, &tallies));
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   stats->size = content_.known.size;
+  stats->counters.inserted = static_cast<int64_t>(tallies.inserted);
+  stats->counters.admitted = static_cast<int64_t>(tallies.admitted);
+  stats->counters.refused = static_cast<int64_t>(tallies.refused);
+  stats->counters.evicted = static_cast<int64_t>(tallies.evicted);
+  stats->counters.removed = static_cast<int64_t>(tallies.removed) + cleared_;
+  const uint64_t misses = std::accumulate(
+      std::begin(tallies.misses), std::end(tallies.misses), uint64_t{0});
+  stats->lookups = lookups_;
+  stats->lookup_hits = lookups_ - static_cast<int64_t>(misses);
+  stats->candidates = static_cast<int64_t>(content_.known.candidates);
+  stats->candidate_bytes = int64_t{content_.candidates.num_buckets} *
+                               static_cast<int64_t>(sizeof(IndexBucket)) +
+                           bloom_.bytes();
   stats->index_bytes = int64_t{content_.view.index.num_buckets} *
                        static_cast<int64_t>(sizeof(IndexBucket));
   stats->index_slots =
       int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
-  const int64_t row_bytes = RowBytes(content_.view.rows);
+  const int64_t row_bytes = content_.view.rows.row_bytes();
   stats->row_bytes =
       content_.row_capacity * row_bytes +
       content_.free_capacity * static_cast<int64_t>(sizeof(uint32_t));
   stats->row_used_bytes = stats->size * row_bytes;
+  stats->eviction_bytes = ring_bytes_ + sweep_bytes_;
   stats->fixed_bytes =
       static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
       initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
@@ -511,9 +560,11 @@ Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
                            void* stream) {
   std::lock_guard<std::mutex> lock(mutex_);
   const DeviceView& view = content_.view;
-  return Check(launchers_->lookup(
-      tf_embedding::Lookup{view.index, view.rows, view.initial, keys, out}, n,
-      stream));
+  lookups_ += n;
+  return Check(
+      launchers_->lookup(tf_embedding::Lookup{view.index, view.rows, Absent(),
+                                              keys, out, view.tallies},
+                         n, stream));
 }
 
 Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
@@ -521,11 +572,12 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
   std::lock_guard<std::mutex> lock(mutex_);
   const DeviceView& view = content_.view;
   const PoolSpec& pool = request.pool;
+  lookups_ += request.num_keys;
   if (request.rows == nullptr && pool.max_norm == 0) {
     return Check(launchers_->lookup_bags(
-        LookupBags{view.index, view.rows, view.initial, request.keys,
-                   pool.combiner, request.splits, request.num_keys,
-                   request.weights, request.out},
+        LookupBags{view.index, view.rows, Absent(), request.keys, pool.combiner,
+                   request.splits, request.num_keys, request.weights,
+                   request.out, view.tallies},
         request.num_bags, stream));
   }
   // Clipping needs whole vectors first.
@@ -538,8 +590,8 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
     vectors = static_cast<float*>(temporary);
   }
   int error = launchers_->lookup(
-      tf_embedding::Lookup{view.index, view.rows, view.initial, request.keys,
-                           vectors},
+      tf_embedding::Lookup{view.index, view.rows, Absent(), request.keys,
+                           vectors, view.tallies},
       request.num_keys, stream);
   if (error == 0) {
     error = launchers_->pool_bags(
@@ -556,8 +608,15 @@ Status DeviceTable::Find(const int64_t* keys, int64_t n,
   std::lock_guard<std::mutex> lock(mutex_);
   DeviceColumns out = {};
   TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
-  return Check(launchers_->find_whole_rows(
-      FindWholeRows{content_.view, keys, out}, n, stream));
+  DeviceView view = content_.view;
+  view.initial = Absent();
+  TFE_CHECK_DEVICE(
+      launchers_->find_whole_rows(FindWholeRows{view, keys, out}, n, stream));
+  if (!counts_candidates() && content_.bloom == nullptr) return Status();
+  return Check(launchers_->count_absent(
+      CountAbsent{content_.candidates, bloom_, content_.bloom, keys, out.found,
+                  out.frequency},
+      n, stream));
 }
 
 Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
@@ -571,13 +630,18 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   std::lock_guard<std::mutex> lock(mutex_);
   TFE_RETURN_IF_ERROR(Adopt(rule, stream, rows_reset));
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
+  TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
+  const EvictionMoment moment =
+      eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
+  ++content_.view.batch;
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/true, &space));
   const auto version = static_cast<uint32_t>(step);
-  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
+  const Gradients values{gradients, counts, options_.dim};
+  TFE_RETURN_IF_ERROR(
+      FindOrInsert(&content_, keys, n, version, &values, space, stream));
   uint32_t* const num_pieces = space.flags + 1;
   const SortedBatch batch{keys, space.sorted_rows, space.sorted_positions, n};
-  const Gradients values{gradients, counts, options_.dim};
   if (n > kPiece) {
     TFE_CHECK_DEVICE(launchers_->cut_pieces(
         CutPieces{batch, space.cut, space.pieces, num_pieces}, n, stream));
@@ -586,15 +650,19 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
                   space.sums, space.sum_counts},
         MaxPieces(n), stream));
   }
-  return Check(launchers_->apply_rows(ToBytes(rule), content_.view.rows, batch,
-                                      values, space.cut, space.sums,
-                                      space.sum_counts, version, stream));
+  TFE_CHECK_DEVICE(launchers_->apply_rows(ToBytes(rule), content_.view.rows,
+                                          batch, values, space.cut, space.sums,
+                                          space.sum_counts, version, stream));
+  TFE_RETURN_IF_ERROR(EndBatch(&content_, moment, space, n, stream));
+  return CopyCounters(&content_, stream);
 }
 
-Status DeviceTable::AdoptRule(const BoundRule& rule, void* stream,
+Status DeviceTable::AdoptRule(const BoundRule& rule, int64_t step, void* stream,
                               int64_t* rows_reset) {
   *rows_reset = 0;
+  TFE_RETURN_IF_ERROR(CheckStep(step));
   std::lock_guard<std::mutex> lock(mutex_);
+  if (eviction_ != nullptr) eviction_->Begin(step);
   return Adopt(rule, stream, rows_reset);
 }
 
@@ -616,14 +684,22 @@ Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
   if (n == 0) return Status();
   std::lock_guard<std::mutex> lock(mutex_);
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
+  TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
+  const EvictionMoment moment = eviction_ == nullptr
+                                    ? EvictionMoment()
+                                    : eviction_->Now(Eviction::kLastStep);
+  ++content_.view.batch;
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/false, &space));
   const auto version = static_cast<uint32_t>(step);
-  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version, space, stream));
-  return Check(launchers_->set_vectors(
+  TFE_RETURN_IF_ERROR(FindOrInsert(&content_, keys, n, version,
+                                   /*asks=*/nullptr, space, stream));
+  TFE_CHECK_DEVICE(launchers_->set_vectors(
       SetVectors{content_.view.rows, space.sorted_rows, space.sorted_positions,
                  n, values, version},
       n, stream));
+  TFE_RETURN_IF_ERROR(EndBatch(&content_, moment, space, n, stream));
+  return CopyCounters(&content_, stream);
 }
 
 Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
@@ -643,12 +719,13 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
       FindRows{view.index, keys, space.rows, space.positions, space.flags}, n,
       stream));
   TFE_RETURN_IF_ERROR(Leaders(keys, n, /*found=*/true, space, stream));
+  TFE_RETURN_IF_ERROR(Forget(content_, keys, n, /*leaders=*/nullptr, stream));
   TFE_CHECK_DEVICE(launchers_->remove_rows(
       RemoveRows{view, keys, space.rows, space.leaders, space.ranks}, n,
       stream));
   TFE_CHECK_DEVICE(launchers_->count_leaders(
       CountLeaders{space.leaders, space.ranks, n, /*removed=*/true,
-                   view.counters, space.total},
+                   view.counters, view.tallies, space.total},
       1, stream));
   TFE_CHECK_DEVICE(
       launchers_->copy(removed, space.total, sizeof(*removed), stream));
@@ -657,6 +734,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
 
 Status DeviceTable::Clear(void* stream) {
   std::lock_guard<std::mutex> lock(mutex_);
+  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   const RowsView& rows = content_.view.rows;
   float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
   float* const scalars =
@@ -669,8 +747,8 @@ Status DeviceTable::Clear(void* stream) {
     ReleaseContent(&empty);
     return status;
   }
-  ReleaseContent(&content_);
-  content_ = empty;
+  cleared_ += content_.known.size;
+  Replace(empty);
   return Status();
 }
 

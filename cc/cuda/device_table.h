@@ -38,6 +38,7 @@
 #ifndef TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_H_
 #define TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -71,6 +72,8 @@ struct DeviceTableOptions {
   RowDtype row_dtype = RowDtype::kFloat32;  // what vectors lie in memory as
   InitializerSpec initializer;
   int64_t reserve = 0;  // rows for which there is room from the start
+  AdmissionSpec admission;
+  EvictionOptions eviction;
 };
 
 // A lookup of one feature; pointers to device memory, otherwise as
@@ -121,12 +124,19 @@ class DeviceTable {
   Status Apply(const BoundRule& rule, const int64_t* keys,
                const float* gradients, const int64_t* counts, int64_t n,
                int64_t step, void* stream, int64_t* rows_reset);
-  Status AdoptRule(const BoundRule& rule, void* stream, int64_t* rows_reset);
+  Status AdoptRule(const BoundRule& rule, int64_t step, void* stream,
+                   int64_t* rows_reset);
   Status Upsert(const int64_t* keys, const float* values, int64_t n,
                 int64_t step, void* stream);
   // Waits for the stream.
   Status Remove(const int64_t* keys, int64_t n, void* stream, int64_t* removed);
   Status Clear(void* stream);
+
+  // As those of EmbeddingTable; they wait. Rows that were collected are in the
+  // order in which they went; those of one sweep by row number.
+  Status Evict(int64_t step, void* stream, int64_t* evicted);
+  Status EvictForSave(void* stream);
+  Status TakeEvicted(void* stream, RowChunk* rows, int64_t* dropped);
 
   // Between the host's memory and the device, a piece at a time; both wait.
   // As those of EmbeddingTable.
@@ -148,6 +158,9 @@ class DeviceTable {
     int num_slabs = 0;
     int64_t row_capacity = 0;
     int64_t free_capacity = 0;  // of view.free_rows
+    // What a filter has counted of keys without rows.
+    IndexView candidates;
+    void* bloom = nullptr;
     // What the host knows of the counters: as of the last look, how many keys
     // at most were new since, and since the copy that is under way.
     TableCounters known;
@@ -155,14 +168,19 @@ class DeviceTable {
     int64_t since_copy = 0;
     bool copying = false;
 
-    int64_t KeyCapacity() const;
     int64_t MaxSize() const { return known.size + since_known; }
-    // Whether there is room for so many new keys, whatever is under way.
-    bool HasRoom(int64_t keys) const;
+    int64_t MaxEnd() const {
+      return std::min(int64_t{known.end} + since_known, row_capacity);
+    }
+    int64_t MaxCandidates() const {
+      return static_cast<int64_t>(known.candidates) + since_known;
+    }
   };
   struct BatchSpace;
+  struct SweepSpace;
 
-  DeviceTable(DeviceTableOptions options, const DeviceLaunchers* launchers,
+  DeviceTable(DeviceTableOptions options, const BloomShape& bloom,
+              const DeviceLaunchers* launchers,
               std::unique_ptr<DeviceAllocator> allocator);
 
   Status Init(void* stream);
@@ -170,7 +188,13 @@ class DeviceTable {
   Status OutOfMemory(const Content& content, int64_t bytes) const;
   Status AllocateBytes(const Content& content, int64_t bytes, void** memory);
   template <class T>
-  Status AllocateArray(const Content& content, int64_t n, T** memory);
+  Status AllocateArray(const Content& content, int64_t n, T** memory) {
+    void* raw;
+    TFE_RETURN_IF_ERROR(
+        AllocateBytes(content, n * static_cast<int64_t>(sizeof(T)), &raw));
+    *memory = static_cast<T*>(raw);
+    return Status();
+  }
   Status SetInitializer(std::shared_ptr<const Initializer> initializer,
                         void* stream);
 
@@ -180,12 +204,19 @@ class DeviceTable {
                  RowsView* rows) const;
   void ReleaseRows(Content* content);
   void ReleaseContent(Content* content);
+  // The table's content becomes another one.
+  void Replace(const Content& fresh);
   // The counters, exactly.
   Status ReadCounters(Content* content, void* stream);
+  Status ReadTallies(void* stream, TableTallies* tallies);
   void PollCounters(Content* content);
-  Status CopyCounters(Content* content, int64_t new_keys, void* stream);
+  // After the launches of a batch.
+  Status CopyCounters(Content* content, void* stream);
+  // Whether there is room for so many new keys, whatever is under way.
+  bool HasRoom(const Content& content, int64_t keys) const;
   Status EnsureRoom(Content* content, int64_t n, void* stream);
-  Status GrowIndex(Content* content, int64_t keys, void* stream);
+  Status GrowIndex(const Content& content, int64_t keys, IndexView* index,
+                   void* stream);
   Status GrowRows(Content* content, int64_t rows);
   Status EnsureFreeList(Content* content, int64_t rows, void* stream);
   Status Adopt(const BoundRule& rule, void* stream, int64_t* rows_reset);
@@ -197,14 +228,70 @@ class DeviceTable {
   Status Leaders(const int64_t* keys, int64_t n, bool found,
                  const BatchSpace& space, void* stream);
   // Finds the rows of a batch, those of new keys being born, and sorts them.
+  // asks: of an update, the occurrences by which a filter admits new keys; null
+  // where every key gets a row.
   Status FindOrInsert(Content* content, const int64_t* keys, int64_t n,
-                      uint32_t version, const BatchSpace& space, void* stream);
+                      uint32_t version, const Gradients* asks,
+                      const BatchSpace& space, void* stream);
+
+  // device_table_admission.cc:
+  bool filtered() const {
+    return options_.admission.kind != AdmissionKind::kAll;
+  }
+  bool counts_candidates() const {
+    return options_.admission.kind == AdmissionKind::kCounter;
+  }
+  Status MakeFilter(Content* content, void* stream);
+  void ReleaseFilter(Content* content);
+  // Puts the leaders before the filter: those that it refuses are none any
+  // more.
+  Status AskFilter(const Content& content, const int64_t* keys, int64_t n,
+                   uint32_t step, const Gradients& asks,
+                   const BatchSpace& space, void* stream);
+  // keys, or those of leaders, are no candidates any more.
+  Status Forget(const Content& content, const int64_t* keys, int64_t n,
+                const uint32_t* leaders, void* stream);
+  // What keys without a row read.
+  InitialView Absent() const;
+
+  // device_table_eviction.cc:
+  bool bounded() const { return options_.eviction.bounded(); }
+  // The most rows that a bound allows, of this layout.
+  int64_t MaxRows(const RowsView& rows) const;
+  // The memory that eviction needs after a batch.
+  Status EnsureEvictionSpace(Content* content, void* stream);
+  // Sweeps a slice of n rows, and takes what is beyond the bound.
+  Status EndBatch(Content* content, const EvictionMoment& moment,
+                  const BatchSpace& space, int64_t n, void* stream);
+  Status SweepSlice(const Content& content, const EvictionMoment& moment,
+                    int64_t num_rows, void* stream);
+  // Of all rows; evicted: how many went, which is waited for.
+  Status Sweep(const EvictionMoment& moment, EvictWhen when, void* stream,
+               int64_t* evicted);
+  Status SweepRange(const Content& content, const RuleBounds& by, int64_t begin,
+                    int64_t end, void* stream);
+  Status EvictToBound(const Content& content, void* stream);
+  RuleBounds BoundsOf(const EvictionOptions::Rules& rules,
+                      const EvictionMoment& moment, bool spares) const;
+  // Evicts those of rows begin..end-1 that mark(first, n, taken) marks, a piece
+  // at a time.
+  Status EvictMarked(
+      const Content& content, int64_t begin, int64_t end,
+      const std::function<int(int64_t, int64_t, uint32_t*)>& mark,
+      void* stream);
+  // Rows of another width: those that are kept are dropped.
+  Status ResizeRing(int slot_width, void* stream);
+  void ReleaseEviction();
+
+  Status CountsToHost(const EmbeddingTable& table, void* stream);
+  Status CountsFromHost(const EmbeddingTable& table, void* stream);
   Status SortByRow(const Content& content, int64_t n, const BatchSpace& space,
                    void* stream);
   Status ImportPieces(const ConstRowColumns& rows, int64_t n, int slot_width,
                       Content* content, void* stream);
 
   const DeviceTableOptions options_;
+  const BloomShape bloom_;
   const DeviceLaunchers* const launchers_;
   const std::unique_ptr<DeviceAllocator> allocator_;
 
@@ -214,6 +301,23 @@ class DeviceTable {
   std::shared_ptr<const Initializer> initializer_;
   InitialView initial_;
   TableCounters* pinned_ = nullptr;  // where the counters are copied to
+  TableTallies* tallies_ = nullptr;
+  std::unique_ptr<Eviction> eviction_;  // the clock; null: nothing is evicted
+  EvictSelection* selection_ = nullptr;
+  int64_t cursor_ = 0;       // of the sweep in the background: a row
+  bool decays_ = false;      // whether its pass is one of frequencies
+  int64_t next_decay_ = -1;  // the step that begins one; -1: not known yet
+  char* sweep_space_ = nullptr;
+  int64_t sweep_rows_ = 0;  // of a piece
+  int64_t sweep_bytes_ = 0;
+  EvictedRing ring_;
+  int ring_width_ = -1;
+  char* ring_space_ = nullptr;
+  int64_t ring_bytes_ = 0;
+  int64_t told_evicted_ = 0;  // of all rows evicted, those taken or dropped
+  int64_t dropped_ = 0;       // with another width
+  int64_t lookups_ = 0;       // keys
+  int64_t cleared_ = 0;       // rows
   void* event_ = nullptr;
   char* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;

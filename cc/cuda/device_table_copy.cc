@@ -107,6 +107,7 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
   std::vector<float> initial_slots = shape.initial_slots;
   initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
   std::lock_guard<std::mutex> lock(mutex_);
+  ++content_.view.batch;
   if (!replace) {
     if (rule != content_.rule) {
       TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
@@ -130,12 +131,13 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
   if (status.ok()) {
     status = ImportPieces(rows, shape.size, shape.slot_width, &fresh, stream);
   }
+  if (status.ok()) status = ResizeRing(shape.slot_width, stream);
   if (!status.ok()) {
     ReleaseContent(&fresh);
     return status;
   }
-  ReleaseContent(&content_);
-  content_ = fresh;
+  Replace(fresh);
+  if (eviction_ != nullptr) eviction_->ForgetSteps();
   return Status();
 }
 
@@ -143,6 +145,10 @@ Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,
                                  int slot_width, Content* content,
                                  void* stream) {
   if (n == 0) return Status();
+  // Beside other rows it is a batch; a content of its own waits for the next.
+  const bool live = content == &content_ && eviction_ != nullptr;
+  const EvictionMoment moment =
+      live ? eviction_->Now(Eviction::kLastStep) : EvictionMoment();
   const int64_t dim = options_.dim;
   const int64_t width = slot_width;
   const int64_t row_bytes = 4 * (dim + width) + 24;
@@ -176,14 +182,18 @@ Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,
       TFE_CHECK_DEVICE(send(frequency, rows.frequency, 1));
       TFE_CHECK_DEVICE(send(version, rows.version, 1));
       TFE_RETURN_IF_ERROR(EnsureRoom(content, count, stream));
+      if (live) TFE_RETURN_IF_ERROR(EnsureEvictionSpace(content, stream));
       BatchSpace space;
       TFE_RETURN_IF_ERROR(GetSpace(*content, count, /*sums=*/false, &space));
-      TFE_RETURN_IF_ERROR(
-          FindOrInsert(content, keys, count, /*version=*/0, space, stream));
+      TFE_RETURN_IF_ERROR(FindOrInsert(content, keys, count, /*version=*/0,
+                                       /*asks=*/nullptr, space, stream));
       TFE_CHECK_DEVICE(launchers_->set_rows(
           SetRows{content->view.rows, space.sorted_rows, space.sorted_positions,
                   count, values, slots, frequency, version},
           count, stream));
+      if (live) {
+        TFE_RETURN_IF_ERROR(EndBatch(content, moment, space, count, stream));
+      }
       // The next piece goes into the same memory, from memory of the caller's.
       TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
     }
@@ -241,11 +251,13 @@ Status DeviceTable::ToHost(void* stream, Executor* executor,
     TableOptions options;
     options.dim = options_.dim;
     options.initializer = initializer()->spec();
+    options.admission = options_.admission;
     TFE_RETURN_IF_ERROR(EmbeddingTable::Create(std::move(options), table));
     HostRows rows;
     TFE_RETURN_IF_ERROR(Export(rows.Allocate(options_.dim), stream));
-    return (*table)->Import(rows.shape, rows.view(), /*replace=*/true,
-                            executor);
+    TFE_RETURN_IF_ERROR((*table)->Import(rows.shape, rows.view(),
+                                         /*replace=*/true, executor));
+    return CountsToHost(**table, stream);
   } catch (const std::bad_alloc&) {
     return OutOfHostMemory(options_.name);
   }
@@ -258,6 +270,7 @@ Status DeviceTable::FromHost(const EmbeddingTable& table, void* stream,
     TFE_RETURN_IF_ERROR(table.Export(rows.Allocate(options_.dim), executor));
     TFE_RETURN_IF_ERROR(
         Import(rows.shape, rows.view(), /*replace=*/true, stream));
+    TFE_RETURN_IF_ERROR(CountsFromHost(table, stream));
     return set_initializer(table.initializer(), stream);
   } catch (const std::bad_alloc&) {
     return OutOfHostMemory(options_.name);

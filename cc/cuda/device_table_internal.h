@@ -34,8 +34,8 @@ class Carver {
 
 // What a batch of n keys needs besides the table.
 struct DeviceTable::BatchSpace {
-  void Carve(int64_t n, int dim, bool with_sums, int64_t temporary,
-             Carver* carver) {
+  void Carve(int64_t n, int dim, bool with_sums, bool with_admission,
+             int64_t temporary, Carver* carver) {
     carver->Take(n, &rows);
     carver->Take(n, &positions);
     carver->Take(n, &sorted_rows);
@@ -48,6 +48,10 @@ struct DeviceTable::BatchSpace {
     carver->Take(1, &total);
     carver->Take(temporary, &temp);
     temp_bytes = temporary;
+    if (with_admission) {
+      carver->Take(n, &occurrences);
+      carver->Take(n, &decisions);
+    }
     if (!with_sums) return;
     const int64_t pieces_room = MaxPieces(n);
     carver->Take(n, &cut);
@@ -69,11 +73,27 @@ struct DeviceTable::BatchSpace {
   int64_t* total;
   char* temp;
   int64_t temp_bytes;
+  int64_t* occurrences;  // of leaders; of those that are admitted, before
+  Decision* decisions;
   CutRow* cut;
   Piece* pieces;
   float* sums;
   int64_t* sum_counts;
 };
+
+// What a piece of a sweep needs.
+struct DeviceTable::SweepSpace {
+  void Carve(int64_t n, int64_t temporary, Carver* carver) {
+    carver->Take(n, &taken);
+    carver->Take(n, &ranks);
+    carver->Take(temporary, &temp);
+  }
+  uint32_t* taken;
+  uint32_t* ranks;
+  char* temp;
+};
+
+inline int BitWidth(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
 
 }  // namespace tf_embedding
 

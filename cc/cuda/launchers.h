@@ -23,7 +23,9 @@
 
 #include "cc/core/pooling.h"
 #include "cc/core/rule.h"
+#include "cc/cuda/admission_functors.h"
 #include "cc/cuda/apply_functors.h"
+#include "cc/cuda/eviction_functors.h"
 #include "cc/cuda/pooling_functors.h"
 #include "cc/cuda/table_functors.h"
 
@@ -91,6 +93,30 @@ struct DeviceLaunchers {
   int (*convert_rows)(const ConvertRows& kernel, int64_t n, void* stream);
   int (*tell_rows)(const TellRows& kernel, int64_t n, void* stream);
   int (*export_rows)(const ExportRows& kernel, int64_t n, void* stream);
+  // Of admission_functors.h.
+  int (*count_occurrences)(const CountOccurrences& kernel, int64_t n,
+                           void* stream);
+  int (*ask_counter)(const AskCounter& kernel, int64_t n, void* stream);
+  int (*drop_promoted)(const DropPromoted& kernel, int64_t n, void* stream);
+  int (*add_candidates)(const AddCandidates& kernel, int64_t n, void* stream);
+  int (*ask_draws)(const AskDraws& kernel, int64_t n, void* stream);
+  int (*find_segments)(const FindSegments& kernel, int64_t n, void* stream);
+  int (*ask_bloom)(const AskBloom& kernel, int64_t n, void* stream);
+  int (*tally_decisions)(const TallyDecisions& kernel, int64_t n, void* stream);
+  int (*forget_candidates)(const ForgetCandidates& kernel, int64_t n,
+                           void* stream);
+  int (*count_absent)(const CountAbsent& kernel, int64_t n, void* stream);
+  // Of eviction_functors.h.
+  int (*touch_rows)(const TouchRows& kernel, int64_t n, void* stream);
+  int (*begin_selection)(const BeginSelection& kernel, int64_t n, void* stream);
+  int (*count_digits)(const CountDigits& kernel, int64_t n, void* stream);
+  int (*pick_digit)(const PickDigit& kernel, int64_t n, void* stream);
+  int (*mark_selected)(const MarkSelected& kernel, int64_t n, void* stream);
+  int (*mark_by_rules)(const MarkByRules<false>& kernel, int64_t n,
+                       void* stream);
+  int (*mark_by_norm)(const MarkByRules<true>& kernel, int64_t n, void* stream);
+  int (*evict_rows)(const EvictRows& kernel, int64_t n, void* stream);
+  int (*count_evicted)(const CountEvicted& kernel, int64_t n, void* stream);
   // Of apply_functors.h.
   int (*cut_pieces)(const CutPieces& kernel, int64_t n, void* stream);
   int (*sum_pieces)(const SumPieces& kernel, int64_t n, void* stream);

@@ -98,6 +98,7 @@ struct LookupBags {
   int64_t num_keys;
   const float* weights;
   float* out;
+  TableTallies* tallies;
 
   template <class Group>
   TFE_DEVICE void operator()(const Group& group, int64_t b) const {
@@ -111,6 +112,9 @@ struct LookupBags {
         const int64_t key = keys[i];
         const uint32_t row = FindRow(index, key);
         const float* const record = row == kNoRow ? nullptr : rows.Record(row);
+        if (record == nullptr && base == 0 && group.rank() == 0) {
+          tallies->CountMiss(i);
+        }
         const float scale = weights == nullptr ? 1.0f : weights[i];
         for (int u = 0; u < kColumns; ++u) {
           const int c = base + group.rank() + u * group.size();

@@ -18,6 +18,7 @@
 namespace tf_embedding {
 
 constexpr uint32_t kNoPosition = 0xFFFFFFFFu;
+constexpr uint32_t kMaxFrequency = 0xFFFFFFFFu;
 
 // rows[i]: of keys[i], or kNoRow. positions[i] = i. *missing, which starts at
 // 0, is not 0 if any key has no row.
@@ -105,13 +106,14 @@ struct MarkLeaders {
 };
 
 // Gives leader number r its row: the r-th from the end of the free list, then
-// new ones. The row is born with its initial vector and slots, frequency 0.
+// new ones. The row is born with its initial vector and slots.
 struct InsertRows {
   DeviceView table;
   const int64_t* keys;
   const uint32_t* leaders;
   const uint32_t* ranks;
   uint32_t version;
+  const int64_t* frequency;  // that it is born with; 0 if null
   uint32_t* rows;
   const uint32_t* wanted;
 
@@ -125,7 +127,10 @@ struct InsertRows {
     const int64_t key = keys[i];
     if (group.rank() == 0) {
       InsertKey(table.index, key, row);
-      *table.rows.Meta(row) = RowMeta{0, version};
+      const int64_t born = frequency == nullptr ? 0 : frequency[i];
+      *table.rows.Meta(row) = RowMeta{
+          born < kMaxFrequency ? static_cast<uint32_t>(born) : kMaxFrequency,
+          version};
       rows[i] = row;
     }
     float* const record = table.rows.Record(row);
@@ -152,8 +157,10 @@ struct ShareRows {
 
   template <class Group>
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
-    // A leader has its row by now, and is not written here.
-    if (!Idle(wanted) && rows[i] == kNoRow) rows[i] = rows[scratch[slot_of[i]]];
+    if (Idle(wanted) || rows[i] != kNoRow) return;
+    // A leader that has none by now was refused by a filter.
+    const uint32_t leader = scratch[slot_of[i]];
+    if (leader != static_cast<uint32_t>(i)) rows[i] = rows[leader];
   }
 };
 
@@ -165,7 +172,8 @@ struct CountLeaders {
   int64_t n;
   bool removed;
   TableCounters* counters;
-  int64_t* total;  // how many, unless null
+  TableTallies* tallies;  // null: not counted
+  int64_t* total;         // how many, unless null
 
   template <class Group>
   TFE_DEVICE void operator()(const Group& group, int64_t) const {
@@ -174,11 +182,13 @@ struct CountLeaders {
     if (removed) {
       counters->free += count;
       counters->size -= count;
+      if (tallies != nullptr) tallies->removed += count;
     } else {
       const uint32_t reused = count < counters->free ? count : counters->free;
       counters->free -= reused;
       counters->end += count - reused;
       counters->size += count;
+      if (tallies != nullptr) tallies->inserted += count;
     }
     if (total != nullptr) *total = count;
   }
@@ -196,6 +206,7 @@ struct RemoveRows {
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
     if (leaders[i] == 0) return;
     RemoveKey(table.index, keys[i]);
+    if (table.rows.owned) table.rows.Owner(rows[i])->touched = kFreeRow;
     table.free_rows[table.counters->free + ranks[i]] = rows[i];
   }
 };
@@ -240,6 +251,7 @@ struct Lookup {
   InitialView initial;
   const int64_t* keys;
   float* out;
+  TableTallies* tallies;
 
   template <class Group>
   TFE_DEVICE void operator()(const Group& group, int64_t i) const {
@@ -247,6 +259,7 @@ struct Lookup {
     const uint32_t row = FindRow(index, key);
     float* const to = out + i * rows.dim;
     if (row == kNoRow) {
+      if (group.rank() == 0) tallies->CountMiss(i);
       ReadInitial(group, rows, initial, key, to);
     } else {
       ReadVector(group, rows, rows.Record(row), to);
@@ -271,6 +284,7 @@ struct LookupFours {
   InitialView initial;
   const int64_t* keys;
   float* out;
+  TableTallies* tallies;
 
   template <class Group>
   TFE_DEVICE void operator()(const Group& group, int64_t i) const {
@@ -286,6 +300,7 @@ struct LookupFours {
       }
       return;
     }
+    if (group.rank() == 0) tallies->CountMiss(i);
     ReadInitial(group, rows, initial, key, out + i * dim);
   }
 };
@@ -430,7 +445,9 @@ struct ConvertRows {
     for (int c = group.rank(); c < width; c += group.size()) {
       slots[c] = InitialSlot(to, c);
     }
-    if (group.rank() == 0) *to.Meta(row) = *from.Meta(row);
+    if (group.rank() != 0) return;
+    *to.Meta(row) = *from.Meta(row);
+    if (to.owned) *to.Owner(row) = *from.Owner(row);
   }
 };
 

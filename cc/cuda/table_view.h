@@ -20,6 +20,8 @@
 //
 //   [ record x R | meta x R ]     record: [ vector | slots ], as on the CPU
 //
+// and in a table that evicts [ record x R | meta x R | owner x R ].
+//
 // Of rows in bfloat16 (cc/core/bfloat16.h) the vector is, two values to the
 // place of one; slots and all arithmetic are float32. Initial and set values
 // are rounded to nearest, updates stochastically.
@@ -70,6 +72,13 @@ TFE_HOST_DEVICE constexpr int VectorFloats(int dim) {
   return sizeof(Value) == sizeof(float) ? dim : (dim + 1) / 2;
 }
 
+// Whose a row is, and when it was used last.
+struct RowOwner {
+  int64_t key;
+  uint64_t touched;  // the number of the batch, or kFreeRow
+};
+constexpr uint64_t kFreeRow = 0;
+
 struct RowsView {
   // Of row r: which slab, and which place in it.
   TFE_HOST_DEVICE int Slab(uint32_t row, int64_t* place) const {
@@ -95,6 +104,16 @@ struct RowsView {
     int64_t place;
     const int slab = Slab(row, &place);
     return reinterpret_cast<RowMeta*>(slabs[slab] + RowsOfSlab(slab) * stride) +
+           place;
+  }
+  // Only where there are owners.
+  TFE_HOST_DEVICE RowOwner* Owner(uint32_t row) const {
+    int64_t place;
+    const int slab = Slab(row, &place);
+    return reinterpret_cast<RowOwner*>(
+               slabs[slab] +
+               RowsOfSlab(slab) *
+                   (stride + static_cast<int64_t>(sizeof(RowMeta)))) +
            place;
   }
   TFE_HOST_DEVICE int slot_width() const {
@@ -126,11 +145,17 @@ struct RowsView {
   TFE_HOST_DEVICE float Rounded(float value) const {
     return in_bfloat16() ? ToFloat(RoundToNearest(value)) : value;
   }
+  // Of a row with all that stands beside it.
+  TFE_HOST_DEVICE int64_t row_bytes() const {
+    return stride + static_cast<int64_t>(sizeof(RowMeta)) +
+           (owned ? static_cast<int64_t>(sizeof(RowOwner)) : 0);
+  }
 
   char* slabs[kMaxSlabs] = {};
   int log2_first = 0;  // rows of the first slab
   int doublings = 0;
   int64_t stride = 4;  // bytes from one record to the next
+  bool owned = false;  // whether rows have owners
   int dim = 1;
   RowDtype dtype = RowDtype::kFloat32;
   int vector_slots = 0;
@@ -155,8 +180,26 @@ struct InitialView {
 // What a stream of updates leaves behind, in device memory.
 struct TableCounters {
   int64_t size = 0;
-  uint32_t end = 0;   // rows 0..end-1 have been handed out
-  uint32_t free = 0;  // of them, how many are on the free list
+  uint32_t end = 0;         // rows 0..end-1 have been handed out
+  uint32_t free = 0;        // of them, how many are on the free list
+  uint64_t candidates = 0;  // keys without rows that a filter counts
+};
+
+// Events since the table was made, in device memory, whatever replaced its
+// content since (cc/core/stats.h).
+struct TableTallies {
+  uint64_t inserted = 0;
+  uint64_t admitted = 0;
+  uint64_t refused = 0;
+  uint64_t evicted = 0;
+  uint64_t removed = 0;
+  // Keys looked up that had no row, in parts, so that not all meet in one.
+  static constexpr int kParts = 32;
+  uint64_t misses[kParts] = {};
+
+  TFE_DEVICE void CountMiss(int64_t i) {
+    AtomicAdd(misses + (i & (kParts - 1)), uint64_t{1});
+  }
 };
 
 struct DeviceView {
@@ -164,7 +207,9 @@ struct DeviceView {
   RowsView rows;
   InitialView initial;
   TableCounters* counters = nullptr;
+  TableTallies* tallies = nullptr;  // null while content is put together
   uint32_t* free_rows = nullptr;
+  uint64_t batch = 1;  // the number of the one under way, from 1 up
 };
 
 TFE_DEVICE uint32_t NextBucket(const IndexView& index, uint32_t bucket) {
@@ -188,6 +233,24 @@ TFE_DEVICE uint32_t FindRow(const IndexView& index, int64_t key) {
     at = NextBucket(index, at);
   }
   return kNoRow;
+}
+
+// Where the row number of a key is; null where the key is absent. Likewise.
+TFE_DEVICE uint32_t* FindSlot(const IndexView& index, int64_t key) {
+  if (index.num_buckets == 0) return nullptr;
+  uint32_t at = BucketOfHash(MixKey(key), index.num_buckets);
+  for (uint32_t probes = 0; probes < index.num_buckets; ++probes) {
+    IndexBucket* const bucket = index.buckets + at;
+    const uint32_t control = bucket->control;
+    for (int s = 0; s < kSlotsPerBucket; ++s) {
+      if (bucket->keys[s] == key && (control >> s & 1) != 0) {
+        return &bucket->rows[s];
+      }
+    }
+    if ((control & IndexBucket::kPassedMask) == 0) return nullptr;
+    at = NextBucket(index, at);
+  }
+  return nullptr;
 }
 
 // The key must be absent, and there must be room.

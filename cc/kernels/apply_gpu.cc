@@ -38,7 +38,8 @@ class ApplyOp : public OpKernel {
     int64_t rows_reset = 0;
     const Status status =
         in.only_elsewhere
-            ? table->table()->AdoptRule(in.rule, StreamOf(context), &rows_reset)
+            ? table->table()->AdoptRule(in.rule, in.step, StreamOf(context),
+                                        &rows_reset)
             : table->table()->Apply(in.rule, in.keys, in.gradients, in.counts,
                                     in.n, in.step, StreamOf(context),
                                     &rows_reset);

@@ -78,20 +78,12 @@ class VariableHandleOp : public OpKernel {
   static absl::Status CheckNoLimits(OpKernelConstruction* context) {
     int64_t steps, frequency, keys, bytes;
     float seconds, norm;
-    std::string filter;
     TF_RETURN_IF_ERROR(context->GetAttr("steps_to_live", &steps));
     TF_RETURN_IF_ERROR(context->GetAttr("seconds_to_live", &seconds));
     TF_RETURN_IF_ERROR(context->GetAttr("l2_threshold", &norm));
     TF_RETURN_IF_ERROR(context->GetAttr("min_frequency", &frequency));
     TF_RETURN_IF_ERROR(context->GetAttr("max_keys", &keys));
     TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &bytes));
-    TF_RETURN_IF_ERROR(context->GetAttr("filter", &filter));
-    if (!filter.empty()) {
-      return absl::UnimplementedError(absl::StrCat(
-          "filter is \"", filter,
-          "\", but admission is not available for a variable on a GPU; make "
-          "the variable under tf.device(\"/CPU:0\"), or without a filter"));
-    }
     if (steps == 0 && frequency == 0 && keys == 0 && bytes == 0 &&
         seconds == 0 && norm == 0) {
       return absl::OkStatus();

@@ -30,37 +30,6 @@ std::vector<float> ToVector(const Tensor& tensor) {
   return std::vector<float>(flat.data(), flat.data() + flat.size());
 }
 
-absl::Status GetEviction(OpKernelConstruction* context,
-                         EvictionOptions* options) {
-  TF_RETURN_IF_ERROR(
-      context->GetAttr("steps_to_live", &options->steps_to_live));
-  float seconds, decay;
-  TF_RETURN_IF_ERROR(context->GetAttr("seconds_to_live", &seconds));
-  TF_RETURN_IF_ERROR(context->GetAttr("l2_threshold", &options->l2_threshold));
-  TF_RETURN_IF_ERROR(
-      context->GetAttr("min_frequency", &options->min_frequency));
-  TF_RETURN_IF_ERROR(context->GetAttr("frequency_decay", &decay));
-  TF_RETURN_IF_ERROR(context->GetAttr("every_steps", &options->every_steps));
-  options->seconds = seconds;
-  options->decay = decay;
-  const std::pair<const char*, EvictWhen*> whens[] = {
-      {"steps_when", &options->steps_when},
-      {"seconds_when", &options->seconds_when},
-      {"l2_when", &options->l2_when},
-      {"frequency_when", &options->frequency_when}};
-  std::string name;
-  for (const auto& [attribute, when] : whens) {
-    TF_RETURN_IF_ERROR(context->GetAttr(attribute, &name));
-    TF_RETURN_IF_ERROR(ToTensorFlow(ParseEvictWhen(name, when)));
-  }
-  TF_RETURN_IF_ERROR(context->GetAttr("max_keys", &options->max_keys));
-  TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &options->max_bytes));
-  TF_RETURN_IF_ERROR(context->GetAttr("evict_order", &name));
-  TF_RETURN_IF_ERROR(ToTensorFlow(ParseEvictOrder(name, &options->order)));
-  TF_RETURN_IF_ERROR(context->GetAttr("collect_evicted", &options->collect));
-  return ToTensorFlow(options->Check());
-}
-
 // The handle of a new anonymous table owns it: dropping the last copy frees the
 // table. Under any other shared_name the table lives in the resource manager,
 // which graphs and loaded SavedModels need, until it is destroyed there.
@@ -71,7 +40,7 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("log2_shards", &log2_shards));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
-    OP_REQUIRES_OK(context, GetEviction(context, &options_.eviction));
+    OP_REQUIRES_OK(context, ReadEviction(context, &options_.eviction));
     tensorflow::DataType row_dtype;
     OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
     OP_REQUIRES(context, row_dtype == tensorflow::DT_FLOAT,
@@ -83,7 +52,6 @@ class VariableHandleOp : public OpKernel {
                 absl::InvalidArgumentError(
                     absl::StrCat("log2_shards is ", log2_shards,
                                  "; it must be in [0, ", kMaxLog2Shards, "]")));
-    OP_REQUIRES_OK(context, GetAdmission(context, options_.initializer.seed));
     options_.log2_shards = static_cast<int>(log2_shards);
   }
 
@@ -95,32 +63,6 @@ class VariableHandleOp : public OpKernel {
   }
 
  private:
-  absl::Status GetAdmission(OpKernelConstruction* context, uint64_t seed) {
-    AdmissionSpec& admission = options_.admission;
-    std::string filter;
-    float probability;
-    int64_t counter_bits;
-    std::vector<float> no_permission;
-    TF_RETURN_IF_ERROR(context->GetAttr("filter", &filter));
-    TF_RETURN_IF_ERROR(context->GetAttr("filter_freq", &admission.filter_freq));
-    TF_RETURN_IF_ERROR(context->GetAttr("filter_probability", &probability));
-    TF_RETURN_IF_ERROR(
-        context->GetAttr("max_element_size", &admission.max_elements));
-    TF_RETURN_IF_ERROR(context->GetAttr("counter_bits", &counter_bits));
-    TF_RETURN_IF_ERROR(context->GetAttr("no_permission", &no_permission));
-    if (no_permission.size() > 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("no_permission has ", no_permission.size(),
-                       " values; it must have one, or none"));
-    }
-    if (!no_permission.empty()) admission.no_permission = no_permission[0];
-    admission.probability = probability;
-    admission.counter_bits =
-        static_cast<int>(std::clamp<int64_t>(counter_bits, 0, 128));
-    admission.seed = seed;
-    return ToTensorFlow(ParseAdmissionKind(filter, &admission.kind));
-  }
-
   absl::Status Create(TableResource** resource) const {
     std::unique_ptr<EmbeddingTable> table;
     TF_RETURN_IF_ERROR(ToTensorFlow(EmbeddingTable::Create(options_, &table)));

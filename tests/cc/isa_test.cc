@@ -170,9 +170,11 @@ TEST(HashesAreMixKey) {
 // Shards, and a view of them, without a table.
 struct Shards {
   Shards(int dim, int log2_shards)
-      : layout(dim, 1, 0), arena(layout.slab_bytes()), views(1 << log2_shards) {
+      : layout(dim, 1, 0),
+        memory(layout, int64_t{1} << log2_shards),
+        views(1 << log2_shards) {
     for (int s = 0; s < 1 << log2_shards; ++s) {
-      shards.push_back(std::make_unique<Shard>(0.5, layout, &arena, &lock));
+      shards.push_back(std::make_unique<Shard>(0.5, layout, &memory, &lock));
     }
     view = TableView{views.data(), log2_shards, layout.slab_shift,
                      layout.stride, dim};
@@ -195,7 +197,7 @@ struct Shards {
   }
 
   RowLayout layout;
-  SlabArena arena;
+  TableMemory memory;
   SharedSpinLock lock;
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<ShardView> views;

@@ -222,12 +222,57 @@ void ExpectConsistent(const Shard& shard, const RowLayout& layout,
   for (int use : uses) EXPECT_EQ(use, 1);
 }
 
+TEST(SparePagesServeTheNext) {
+  constexpr int64_t kMega = 1 << 20;
+  SparePages spare(64);
+  PageRegion small = spare.Take(1000);
+  EXPECT_TRUE(IsZero(small.begin, 1000));
+  spare.Give(small);
+  EXPECT_EQ(spare.bytes(), 0);
+
+  PageRegion region = spare.Take(3 * kMega + 5);
+  char* const begin = region.begin;
+  EXPECT_TRUE(IsZero(begin, region.bytes));
+  std::memset(begin, 1, region.bytes);
+  spare.Give(region);
+  EXPECT_TRUE(spare.bytes() >= 3 * kMega + 5);
+  // Larger, and then smaller, than what was given; zero each time.
+  for (const int64_t bytes : {6 * kMega, 2 * kMega, 5 * kMega}) {
+    region = spare.Take(bytes);
+    EXPECT_TRUE(region.begin == begin);
+    EXPECT_EQ(region.bytes, bytes);
+    EXPECT_EQ(spare.bytes(), 0);
+    EXPECT_TRUE(IsZero(region.begin, bytes));
+    std::memset(region.begin, 1, bytes);
+    spare.Give(region);
+  }
+  // One that does not fit stays; of two, the larger range does.
+  PageRegion large = spare.Take(20 * kMega);
+  EXPECT_TRUE(large.begin != begin);
+  EXPECT_EQ(spare.bytes(), 5 * kMega);
+  spare.Give(large);
+  EXPECT_EQ(spare.bytes(), 20 * kMega);
+  // Kept after the batch that needed one, not after one that did not.
+  spare.EndBatch();
+  EXPECT_EQ(spare.bytes(), 20 * kMega);
+  spare.EndBatch();
+  EXPECT_EQ(spare.bytes(), 0);
+  spare.Give(spare.Take(4 * kMega));
+  EXPECT_EQ(spare.bytes(), 4 * kMega);
+  spare.Clear();
+  EXPECT_EQ(spare.bytes(), 0);
+
+  SparePages of_few(2);
+  of_few.Give(of_few.Take(3 * kMega));
+  EXPECT_EQ(of_few.bytes(), 0);
+}
+
 TEST(CompactMovesRowsIntoHoles) {
   for (const RowLayout& layout : {RowLayout(64, 1, 0), RowLayout(2048, 1, 1)}) {
     const testing::Trace trace("width ", layout.width());
-    SlabArena arena(layout.slab_bytes());
+    TableMemory memory(layout, 1);
     SharedSpinLock lock;
-    Shard shard(0, layout, &arena, &lock);
+    Shard shard(0, layout, &memory, &lock);
     testing::Rng rng(5);
     std::set<int64_t> keys;
     int64_t most_bytes = 0;
@@ -266,20 +311,20 @@ TEST(CompactMovesRowsIntoHoles) {
     for (int64_t key : keys) shard.Remove(MixKey(key), key);
     shard.Compact(layout);
     EXPECT_EQ(shard.bytes(), 0);
-    EXPECT_EQ(arena.bytes_in_use(), 0);
+    EXPECT_EQ(memory.rows.bytes_in_use(), 0);
   }
 }
 
 TEST(ClearGivesEverythingBack) {
   const RowLayout layout(8, 0, 0);
-  SlabArena arena(layout.slab_bytes());
+  TableMemory memory(layout, 1);
   SharedSpinLock lock;
-  Shard shard(0.3, layout, &arena, &lock);
+  Shard shard(0.3, layout, &memory, &lock);
   shard.Reserve(10000);
   for (int64_t key = 0; key < 10000; ++key) shard.Insert(MixKey(key), key);
   shard.Clear();
   EXPECT_EQ(shard.bytes(), 0);
-  EXPECT_EQ(arena.bytes_in_use(), 0);
+  EXPECT_EQ(memory.rows.bytes_in_use(), 0);
   shard.Reserve(1);
   EXPECT_EQ(shard.Insert(MixKey(3), 3), 0u);
 }
