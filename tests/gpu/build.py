@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # Copyright 2026 The tf_embedding Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the test and the benchmark of the device's tables, without TensorFlow.
+"""Builds the tests and the benchmark of the device's tables, without TensorFlow.
 
   tests/gpu/build.py [--host]
 
-Puts device_table_test and table_bench into build/gpu, made by nvcc for the GPU
+Puts the device_*_test and table_bench into build/gpu, made by nvcc for the GPU
 of this machine; with --host into build/cc-none, where the C++ tests are, with the
 kernels run by the host.
 """
@@ -62,10 +62,8 @@ def build(host: bool) -> list[str]:
 
     with cxx.locked(folder):
         core = [job(source, []) for source in sources]
-        mains = [
-            job("tests/cc/device_table_test.cc", of_test),
-            job("benchmarks/gpu/table_bench.cc", of_bench),
-        ]
+        mains = [job(test, of_test) for test in cxx.sources("tests/cc/device_*_test.cc")]
+        mains.append(job("benchmarks/gpu/table_bench.cc", of_bench))
         cxx.compile_all(device + mains + core)
         programs = []
         for main in mains:

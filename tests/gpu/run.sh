@@ -78,14 +78,22 @@ sanitize() {
     fi
   done
 }
-export -f sanitize
+# every_test FOLDER
+every_test() {
+  local test
+  for test in "$1"/device_*_test; do
+    echo "$test"
+    "$test" || return 1
+  done
+}
+export -f sanitize every_test
 
 skip() {
   summary+=("$(printf '%-10s not run: %s' "$1" "$2")")
 }
 
 if step build 150 "$PYTHON" tests/gpu/build.py $host; then
-  step test 60 "$folder/device_table_test"
+  step test 60 bash -c "every_test $folder"
   if [ -n "$host" ]; then
     step sanitize 60 bash -c "sanitize none $folder/device_table_test"
   else
