@@ -11,10 +11,17 @@
 // leaves it out. A word is an order, or "steps": rows that were not updated for
 // as many steps as bring max_keys new keys go, swept in the background.
 //
-// Prints for each word: the rate of each table, from the batch on at which the
-// bound is reached; their ratio; the longest batch by the median one; and the
+// Prints for each word, from the batch on at which the bound is reached, for
+// the table with it and the one without: the rate, by the wall clock and by the
+// processors' time, which other processes take less part in; batches by both,
+// the 99th percentile and the longest, over the median; and births and what
+// the bound cost in processor time for each of its births, because a key that
+// was taken and comes again is born again: a table that keeps it only updates
+// it. Then keys that evictions looked at for each one that they took, and the
 // memory of the bounded table at that time and its largest after it, counted by
 // the table and resident in the process (with --bounded=1; else it holds both).
+
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -80,6 +87,38 @@ double Now() {
       .count();
 }
 
+// Of all threads of the process.
+double CpuTime() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) +
+         static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+// What batches took, by one of the clocks.
+struct Times {
+  std::vector<double> seconds;
+
+  double Sum() const {
+    double sum = 0;
+    for (const double s : seconds) sum += s;
+    return sum;
+  }
+  // part in [0, 1]; by the median.
+  double Quantile(double part) {
+    std::sort(seconds.begin(), seconds.end());
+    const auto last = static_cast<double>(seconds.size() - 1);
+    return seconds[static_cast<size_t>(part * last)] /
+           seconds[seconds.size() / 2];
+  }
+};
+
+struct Measured {
+  Times wall;
+  Times cpu;
+  ShardCounters before;  // when the bound was reached
+};
+
 int64_t Resident() {
   int64_t pages = 0;
   if (std::FILE* const file = std::fopen("/proc/self/statm", "r")) {
@@ -126,7 +165,7 @@ void Run(const Flags& flags, const std::string& word) {
   const std::vector<float> gradients =
       rng.Units(static_cast<int64_t>(batch * flags.dim));
   std::vector<int64_t> keys(batch);
-  std::vector<double> seconds[2];
+  Measured measured[2];
   const float hyper[] = {0.1f, 0, 0};
   BoundRule rule;
   Check(BindRule("adagrad", 0.01f, 0, hyper, 3, &rule));
@@ -148,11 +187,18 @@ void Run(const Flags& flags, const std::string& word) {
     const bool settled = born > max_keys * 5 / 4;
     for (int t = 0; t < 2; ++t) {
       if (tables[t] == nullptr) continue;
+      Measured& m = measured[t];
+      if (settled && m.wall.seconds.empty()) {
+        m.before = tables[t]->stats().counters;
+      }
       const double start = Now();
+      const double cpu_start = CpuTime();
       int64_t rows_reset;
       Check(tables[t]->Apply(rule, keys.data(), gradients.data(), nullptr,
                              batch, step, &threads, &rows_reset));
-      if (settled) seconds[t].push_back(Now() - start);
+      if (!settled) continue;
+      m.cpu.seconds.push_back(CpuTime() - cpu_start);
+      m.wall.seconds.push_back(Now() - start);
     }
     if (!settled) continue;
     const TableStats stats = tables[0]->stats();
@@ -166,26 +212,44 @@ void Run(const Flags& flags, const std::string& word) {
     largest_bytes = std::max(largest_bytes, bytes);
     largest_resident = std::max(largest_resident, resident);
   }
-  double rates[2] = {0, 0};
-  double longest[2] = {0, 0};
-  for (int t = 0; t < 2; ++t) {
-    if (seconds[t].empty()) continue;
-    std::sort(seconds[t].begin(), seconds[t].end());
-    const double median = seconds[t][seconds[t].size() / 2];
-    double sum = 0;
-    for (const double s : seconds[t]) sum += s;
-    rates[t] = static_cast<double>(seconds[t].size()) * flags.batch / sum / 1e6;
-    longest[t] = seconds[t].back() / median;
+  if (measured[0].wall.seconds.empty()) {
+    Die("the bound was never reached; give more --operations");
   }
   const TableStats stats = tables[0]->stats();
-  std::printf(
-      "%-8s rows %lld, evicted %lld; M rows/s %.2f (longest batch %.1fx)",
-      word.c_str(), static_cast<long long>(stats.size),
-      static_cast<long long>(stats.counters.evicted), rates[0], longest[0]);
-  if (tables[1] != nullptr) {
-    std::printf(", without a bound %.2f (%.1fx), ratio %.2f", rates[1],
-                longest[1], rates[0] / rates[1]);
+  std::printf("%s: rows %lld\n", word.c_str(),
+              static_cast<long long>(stats.size));
+  const auto num_batches = static_cast<double>(measured[0].wall.seconds.size());
+  const double rows = num_batches * flags.batch;
+  double births[2] = {0, 0};
+  for (int t = 0; t < 2; ++t) {
+    if (tables[t] == nullptr) continue;
+    Measured& m = measured[t];
+    births[t] = static_cast<double>(tables[t]->stats().counters.inserted -
+                                    m.before.inserted);
+    std::printf(
+        "  %-15s M rows/s %.2f, %.2f of processor; batches by the median: p99 "
+        "%.1f, longest %.1f; of processor p99 %.1f, longest %.1f; births %.3f "
+        "a row\n",
+        t == 0 ? "with" : "without", rows / m.wall.Sum() / 1e6,
+        rows / m.cpu.Sum() / 1e6, m.wall.Quantile(0.99), m.wall.Quantile(1),
+        m.cpu.Quantile(0.99), m.cpu.Quantile(1), births[t] / rows);
   }
+  if (tables[1] != nullptr) {
+    const double more =
+        (measured[0].cpu.Sum() - measured[1].cpu.Sum()) / births[0] * 1e9;
+    std::printf(
+        "  ratio %.2f, %.2f of processor; %.0f ns more for each birth\n",
+        measured[1].wall.Sum() / measured[0].wall.Sum(),
+        measured[1].cpu.Sum() / measured[0].cpu.Sum(), more);
+  }
+  const auto since = [&](int64_t ShardCounters::* counter) {
+    return static_cast<double>(stats.counters.*counter -
+                               measured[0].before.*counter);
+  };
+  std::printf("  evicted %.0f, looked at %.1f keys for each",
+              since(&ShardCounters::evicted),
+              since(&ShardCounters::examined) /
+                  std::max(1.0, since(&ShardCounters::evicted)));
   std::printf("; MB %.1f, largest +%.1f %%, queues %.1f B a row",
               static_cast<double>(settled_bytes) / 1e6,
               100.0 * static_cast<double>(largest_bytes - settled_bytes) /

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random sequences of operations on a bounded, filtered variable against a dict.
 
-The dict knows which rows go, and when: it keeps the queue that the core documents.
+The dict knows which rows go, and when: it keeps the queue that the core documents, without the
+renewals on which nothing depends.
 """
 
 from __future__ import annotations
@@ -44,7 +45,12 @@ class Model:
         self.counts: collections.Counter = collections.Counter()
         self.queue: dict[int, list[int]] = {}
         self.clock = self.touched = self.evicted = 0
-        self.new_content = self.stale = True
+        self.new_content = True
+        # Of the step at hand: its rows at most, whether it began above all, and who is spared.
+        self.step = self.newest = -1
+        self.of_step = 0
+        self.step_is_new = self.spares_step = False
+        self.aside: list[int] = []
 
     def priority(self, key: int) -> int:
         row = self.rows[key]
@@ -53,19 +59,31 @@ class Model:
     def push(self, key: int) -> None:
         self.queue.setdefault(self.priority(key), []).append(key)
 
-    def build_queue(self) -> None:
-        self.queue, self.stale = {}, False
-        for key in sorted(self.rows, key=lambda k: (self.priority(k), self.rows[k].version, k)):
-            self.push(key)
+    def push_all(self, keys: list[int]) -> None:
+        for key in keys:
+            if key in self.rows:
+                self.push(key)
+        keys.clear()
 
-    def begin(self, num_keys: int) -> None:
+    def begin(self, num_keys: int, step: int) -> None:
         if self.new_content:
             for row in self.rows.values():
                 row.recency = row.version
-            self.clock = max((row.version for row in self.rows.values()), default=0)
+            self.newest = self.clock = max((row.version for row in self.rows.values()), default=-1)
+            self.clock = max(self.clock, 0)
             self.touched, self.new_content = BOUND, False
-        if self.stale:
-            self.build_queue()
+            self.queue = {}
+            by_version = sorted(self.rows, key=lambda k: (self.rows[k].version, k))
+            for key in sorted(by_version, key=self.priority):
+                self.push(key)
+        if step != self.step:
+            self.step_is_new = step > self.newest
+            self.step, self.of_step = step, 0
+            self.newest = max(self.newest, step)
+            self.push_all(self.aside)
+        self.spares_step = self.step_is_new and self.of_step + num_keys <= BOUND
+        if not self.spares_step:
+            self.push_all(self.aside)
         if self.touched >= 1:
             self.clock += 1
             self.touched = 0
@@ -80,23 +98,23 @@ class Model:
                 del self.queue[front]
             if key not in self.rows:
                 continue
-            if self.priority(key) > front:
-                self.push(key)
-            elif key in touched:
+            if key in touched:
                 spared.append(key)
+            elif self.priority(key) > front:
+                self.push(key)
+            elif self.spares_step and self.rows[key].version == self.step:
+                self.aside.append(key)
             else:
                 del self.rows[key]
                 self.evicted += 1
-        for key in spared + births:
-            self.push(key)
-        if sum(map(len, self.queue.values())) > 2 * len(self.rows) + 64:
-            self.build_queue()
+        self.push_all(spared)
+        self.push_all(births)
 
     def apply(self, keys: list[int], gradients: np.ndarray, step: int, initial) -> None:
         if not keys:
             return
         distinct = list(dict.fromkeys(keys))
-        self.begin(len(distinct))
+        self.begin(len(distinct), step)
         births = []
         for key in distinct:
             mine = [g for k, g in zip(keys, gradients) if k == key]
@@ -107,7 +125,7 @@ class Model:
                     self.counts[key] += len(mine)
                     continue
                 del self.counts[key]
-                self.rows[key] = Row(initial(key), before, step)
+                self.rows[key] = Row(initial(key), before, -1)
                 births.append(key)
             g = mine[0].copy()
             for other in mine[1:]:
@@ -115,11 +133,16 @@ class Model:
             row = self.rows[key]
             row.value = row.value - LR * g
             row.frequency += len(mine)
+            self.of_step += row.version != step
             row.version, row.recency = step, self.clock
         self.end(set(distinct), births)
 
     def evict(self, step: int) -> int:
-        self.stale |= bool(self.rows)
+        if self.rows and self.order == "lfu":
+            queue: dict[int, list[int]] = {}
+            for priority in sorted(self.queue):
+                queue.setdefault(int(priority * DECAY), []).extend(self.queue[priority])
+            self.queue = queue
         gone = []
         for key, row in self.rows.items():
             row.frequency = int(row.frequency * DECAY)
@@ -138,7 +161,9 @@ class Model:
     def load(self, rows: dict[int, Row]) -> None:
         self.rows = {key: dataclasses.replace(row) for key, row in rows.items()}
         self.queue = {}
-        self.new_content = self.stale = True
+        self.aside = []
+        self.step = -1
+        self.new_content = True
 
 
 class Machine(RuleBasedStateMachine):

@@ -37,12 +37,6 @@ WITHOUT_A_TABLE = {
     "BlockBytes",
     "BlocksFromBytes",
 }
-# Ops of a table that a device does not have yet: docs/gpu.md.
-NOT_ON_DEVICES = {
-    "Evict",
-    "TakeEvicted",
-}
-
 
 def all_ops() -> set[str]:
     names = {name for name in dir(ops) if name.startswith("TfEmbedding")}
@@ -61,7 +55,7 @@ def devices_of(op: str) -> set[str]:
 
 @needs_cuda_build
 def test_every_op_of_a_table_has_a_kernel_for_gpus() -> None:
-    wanted = all_ops() - WITHOUT_A_TABLE - NOT_ON_DEVICES
+    wanted = all_ops() - WITHOUT_A_TABLE
     assert len(wanted) >= 20
     for op in sorted(wanted):
         assert devices_of(op) == {"CPU", "GPU"}, op

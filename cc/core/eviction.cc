@@ -6,39 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "cc/core/isa.h"
 
 namespace tf_embedding {
 namespace {
 
-constexpr uint32_t kMaxClock = std::numeric_limits<uint32_t>::max();
 // Buckets of a sweep whose rows are on their way from memory at once.
 constexpr uint32_t kSweepBuckets = 32;
 // Rows that a slice of a sweep looks at for each key of a share.
 constexpr int64_t kSweptPerKey = 2;
-// Keys that are taken from the front of a queue at once.
-constexpr int kPopped = 16;
-// By which part of its bound a shard tells recent from more recent.
-constexpr uint64_t kClockResolution = 1024;
-// Bytes of the index and of the queue for a key, at most.
-constexpr int64_t kIndexBytesPerKey = 17;
-constexpr int64_t kQueueBytesPerKey = 12;
-constexpr int64_t kPage = 4096;
-// A shard smaller than that is too often unlike the others.
-constexpr int64_t kMinShardKeys = 4096;
-constexpr int64_t kMinShardBytes = int64_t{2} << 20;
-// Keys without rows in a queue that are not worth the building of another.
-constexpr uint64_t kMinGone = 64;
-
-// Frequencies that a table ordered by them tells apart: all below 1,024, and
-// the upper seven bits of others.
-uint32_t RoundFrequency(uint32_t frequency) {
-  if (frequency < 1024) return frequency;
-  const int shift = 25 - __builtin_clz(frequency);
-  return frequency >> shift << shift;
-}
 
 // What shard s of n has of a total that is dealt out as evenly as can be.
 int64_t ShareOf(int64_t total, int64_t shard, int64_t num_shards) {
@@ -113,19 +90,6 @@ Status EvictionOptions::Check() const {
   return Status();
 }
 
-int EvictionOptions::ChooseLog2Shards(int dim, int log2_shards) const {
-  const int64_t row_bytes =
-      2 * static_cast<int64_t>(sizeof(float)) * dim + kIndexBytesPerKey;
-  while (log2_shards > 0 &&
-         ((max_keys > 0 && max_keys >> log2_shards < kMinShardKeys) ||
-          (max_bytes > 0 &&
-           max_bytes >> log2_shards <
-               std::max(kMinShardBytes, kMinShardKeys * row_bytes)))) {
-    --log2_shards;
-  }
-  return log2_shards;
-}
-
 void StepClock::Tell(int64_t now, int64_t step) {
   if (!log_.empty() && (step <= log_.back().second ||
                         now - log_.back().first < max_age_ / kResolution)) {
@@ -148,11 +112,14 @@ ShardEviction::ShardEviction(const EvictionOptions* options, int64_t shard,
       collect_(ShareOf(options->collect, shard, num_shards)) {}
 
 void ShardEviction::Attach(Shard* shard) {
-  shard->Attach(this, bounded() ? &births_ : nullptr);
-  new_content_ = true;
-  stale_ = true;
-  queue_.Clear();
-  births_.clear();
+  shard->Attach(this, bounded() ? &notes_ : nullptr);
+  ContentChanged();
+  newest_ = kNoStep;
+  queue().Clear();
+  old_queue().Clear();
+  notes_ = BoundNotes();
+  aside_.clear();
+  spared_.clear();
   cursor_ = 0;
   decays_ = false;
   next_decay_ = -1;
@@ -164,180 +131,26 @@ void ShardEviction::Attach(Shard* shard) {
 }
 
 int64_t ShardEviction::bytes() const {
-  return queue_.bytes() + collected_.bytes() +
-         static_cast<int64_t>((births_.capacity() + spared_.capacity()) *
-                                  sizeof(int64_t) +
-                              candidates_.capacity() * sizeof(Candidate));
-}
-
-uint64_t ShardEviction::MaxRows(const RowLayout& layout) const {
-  int64_t max_rows = std::numeric_limits<int64_t>::max();
-  if (max_keys_ > 0) max_rows = max_keys_;
-  if (max_bytes_ > 0) {
-    // Rows are held by slabs of whole pages; the last one may be empty but for
-    // one.
-    const int64_t slab = (layout.slab_bytes() + kPage - 1) / kPage * kPage;
-    const int64_t usable = std::max(max_bytes_ / 2, max_bytes_ - slab);
-    max_rows =
-        std::min(max_rows, usable / (slab / layout.rows_per_slab() + 1 +
-                                     kIndexBytesPerKey + kQueueBytesPerKey));
-  }
-  return static_cast<uint64_t>(std::max<int64_t>(1, max_rows));
-}
-
-uint32_t ShardEviction::Priority(const RowStore& rows, uint32_t row) const {
-  switch (options_.order) {
-    case EvictOrder::kLru:
-      return *rows.recency(row);
-    case EvictOrder::kLfu:
-      return RoundFrequency(rows.meta(row)->frequency);
-    case EvictOrder::kVersion:
-      return rows.meta(row)->version;
-  }
-  return 0;
-}
-
-void ShardEviction::BeginShare(Shard* shard, int64_t num_keys) {
-  if (!bounded()) return;
-  if (new_content_) InitRecency(*shard);
-  if (stale_) BuildQueue(*shard);
-  const uint64_t resolution =
-      MaxRows(shard->rows().layout()) / kClockResolution;
-  if (touched_ >= static_cast<int64_t>(std::max<uint64_t>(1, resolution))) {
-    if (clock_ == kMaxClock) HalveRecency(*shard);
-    ++clock_;
-    touched_ = 0;
-  }
-  touched_ += num_keys;
-}
-
-void ShardEviction::InitRecency(const Shard& shard) {
-  uint32_t last = 0;
-  if (shard.rows().layout().has_recency()) {
-    shard.index().ForEach([&](int64_t /*key*/, const uint32_t* row) {
-      const uint32_t version = shard.rows().meta(*row)->version;
-      *shard.rows().recency(*row) = version;
-      last = std::max(last, version);
-    });
-  }
-  clock_ = last;
-  touched_ = static_cast<int64_t>(MaxRows(shard.rows().layout()));
-  new_content_ = false;
-}
-
-// Rows that were not touched in the older half of all time become equals.
-void ShardEviction::HalveRecency(const Shard& shard) {
-  constexpr uint32_t kHalf = kMaxClock / 2;
-  if (shard.rows().layout().has_recency()) {
-    shard.index().ForEach([&](int64_t /*key*/, const uint32_t* row) {
-      uint32_t* const recency = shard.rows().recency(*row);
-      *recency = *recency > kHalf ? *recency - kHalf : 0;
-    });
-  }
-  clock_ -= kHalf;
-  BuildQueue(shard);
-}
-
-void ShardEviction::BuildQueue(const Shard& shard) {
-  struct Queued {
-    uint32_t priority;
-    uint32_t version;
-    int64_t key;
-  };
-  stale_ = true;
-  queue_.Clear();
-  std::vector<Queued> all;
-  all.reserve(shard.index().size());
-  const RowStore& rows = shard.rows();
-  shard.index().ForEach([&](int64_t key, const uint32_t* row) {
-    all.push_back({Priority(rows, *row), rows.meta(*row)->version, key});
-  });
-  std::sort(all.begin(), all.end(), [](const Queued& a, const Queued& b) {
-    if (a.priority != b.priority) return a.priority < b.priority;
-    if (a.version != b.version) return a.version < b.version;
-    return a.key < b.key;
-  });
-  for (const Queued& queued : all) queue_.Push(queued.priority, queued.key);
-  births_.clear();
-  stale_ = false;
-}
-
-void ShardEviction::QueueBirths(const Shard& shard) {
-  for (const int64_t key : births_) {
-    const uint32_t row = shard.index().FindRow(MixKey(key), key);
-    if (row != kNoRow) queue_.Push(Priority(shard.rows(), row), key);
-  }
-  births_.clear();
+  return queues_[0].bytes() + queues_[1].bytes() + collected_.bytes() +
+         static_cast<int64_t>(
+             notes_.births.capacity() * sizeof(BoundNotes::Birth) +
+             notes_.renewed.capacity() / 8 +
+             (spared_.capacity() + aside_.capacity()) * sizeof(int64_t) +
+             candidates_.capacity() * sizeof(Candidate));
 }
 
 void ShardEviction::EndShare(const EvictionMoment& moment, Shard* shard,
                              int64_t num_keys, const TouchedKeys& touched) {
   SweepSlice(moment, shard, num_keys * kSweptPerKey / kSlotsPerBucket + 1,
              touched);
-  if (bounded()) {
-    try {
-      if (stale_) BuildQueue(*shard);
-      EvictToBound(shard, touched);
-      QueueBirths(*shard);
-      if (queue_.size() > 2 * shard->index().size() + kMinGone) {
-        BuildQueue(*shard);
-      }
-    } catch (const std::bad_alloc&) {
-      stale_ = true;
-      throw;
-    }
-  }
+  if (bounded()) EndBound(shard, num_keys, touched);
   shard->Compact(shard->rows().layout());
 }
 
-void ShardEviction::EvictToBound(Shard* shard, const TouchedKeys& touched) {
-  const uint64_t max_rows = MaxRows(shard->rows().layout());
-  const IsaKernels& kernels = ActiveKernels();
-  const RowStore& rows = shard->rows();
-  spared_.clear();
-  while (shard->index().size() > max_rows && !queue_.empty()) {
-    const uint32_t front = queue_.front();
-    int64_t keys[kPopped];
-    uint64_t hashes[kPopped];
-    uint32_t found[kPopped];
-    const int n = queue_.Peek(keys, kPopped);
-    kernels.hash_keys(keys, n, hashes);
-    kernels.prefetch_buckets(shard->view(), hashes, n);
-    kernels.find_rows(shard->view(), keys, hashes, n, found);
-    for (int i = 0; i < n; ++i) {
-      if (found[i] != kNoRow) TFE_PREFETCH_READ(rows.meta(found[i]));
-    }
-    int dropped = 0;
-    bool evicted = false;
-    for (; dropped < n && shard->index().size() > max_rows; ++dropped) {
-      const Candidate candidate = {
-          keys[dropped], hashes[dropped],
-          // A key may be queued twice.
-          evicted ? shard->index().FindRow(hashes[dropped], keys[dropped])
-                  : found[dropped]};
-      if (candidate.row == kNoRow) continue;
-      const uint32_t priority = Priority(rows, candidate.row);
-      if (priority > front) {
-        queue_.Push(priority, candidate.key);
-      } else if (touched.Contains(candidate.hash, candidate.key)) {
-        spared_.push_back(candidate.key);
-      } else {
-        Evict(shard, candidate);
-        evicted = true;
-      }
-    }
-    queue_.Drop(dropped);
-  }
-  for (const int64_t key : spared_) {
-    const uint32_t row = shard->index().FindRow(MixKey(key), key);
-    queue_.Push(Priority(rows, row), key);
-  }
-}
-
 void ShardEviction::Evict(Shard* shard, const Candidate& candidate) {
-  if (collect_ > 0) Collect(shard->rows(), candidate);
-  shard->Remove(candidate.hash, candidate.key);
+  if (!shard->Remove(candidate.hash, candidate.key)) return;
   ++shard->counters().evicted;
+  if (collect_ > 0) Collect(shard->rows(), candidate);
 }
 
 void ShardEviction::Collect(const RowStore& rows, const Candidate& candidate) {
@@ -391,10 +204,12 @@ void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
   if (!rules.any() || shard->index().size() == 0) return;
   if (rules.frequency && cursor_ == 0) {
     const int64_t every = options_.every_steps;
-    decays_ = next_decay_ >= 0 && moment.step >= next_decay_;
-    if (decays_ || next_decay_ < 0) {
+    const bool begins = next_decay_ >= 0 && moment.step >= next_decay_;
+    if (begins || next_decay_ < 0) {
       next_decay_ = moment.step - moment.step % every + every;
     }
+    if (begins) DecayQueues();
+    decays_ = begins;
   }
   rules.frequency &= decays_;
   if (!rules.any()) return;
@@ -403,15 +218,14 @@ void ShardEviction::SweepSlice(const EvictionMoment& moment, Shard* shard,
                    num_buckets, shard->index().num_buckets())));
   SweepRange(moment, rules, &touched, cursor_, end, shard);
   cursor_ = end == ShardIndex::kHashEnd ? 0 : end;
-  // Rows that lost frequency stand too far back in a queue by frequency.
-  if (cursor_ == 0 && rules.frequency) stale_ = true;
+  if (cursor_ == 0) decays_ = false;
 }
 
 void ShardEviction::Sweep(const EvictionMoment& moment, EvictWhen when,
                           Shard* shard) {
   const EvictionOptions::Rules rules = options_.RulesOf(when);
   if (!rules.any() || shard->index().size() == 0) return;
-  if (rules.frequency) stale_ = true;
+  if (rules.frequency) DecayQueues();
   SweepRange(moment, rules, nullptr, 0, ShardIndex::kHashEnd, shard);
   shard->Compact(shard->rows().layout());
 }
@@ -451,7 +265,7 @@ bool ShardEviction::Takes(const EvictionMoment& moment,
   RowMeta* const meta = rows.meta(row);
   bool takes = false;
   if (rules.frequency) {
-    meta->frequency = static_cast<uint32_t>(meta->frequency * options_.decay);
+    meta->frequency = Decayed(meta->frequency);
     takes = meta->frequency < options_.min_frequency;
   }
   if (rules.steps) {

@@ -42,16 +42,36 @@
 //               found to be more frequent.
 //   version     by the step of the last update; among equals the same.
 //
-// Each row stands once in its shard's EvictionQueue, from its birth on, under
-// the priority that it had when it was put there. An update does not touch the
+// Each row stands in its shard's EvictionQueue, from its birth on, under the
+// priority that it had when it was put there. An update does not touch the
 // queue. To find the first row of all, the front of the queue is looked at: a
-// key without a row is dropped; one whose row has a higher priority by now is
-// queued again under that; else, as no row stands under more than it has, it is
-// the first. So an eviction pays for births and for the rows that were touched
-// since they were queued, each once. Where most of a queue is keys without
-// rows, which removals and sweeps leave, it is built anew, as it is after
-// another content took the table's place (a restore, another rule's slots). No
-// checkpoint holds it: after a restore "lru" begins with the order of versions.
+// key without a row is dropped; one of the share is put aside until its end;
+// one whose row has a higher priority by now is queued again under that; else,
+// as no row stands under more than it has, it is the first. So an eviction pays
+// for births and for the rows that were touched since they were queued, each
+// once. A share with many births makes room before it goes on, so that rows
+// come and go in the same memory.
+//
+// A bound spares rows of the step at hand too, those of earlier shares: where
+// steps go up, and as long as these rows and the keys of the share are no more
+// than the bound, so that it holds. They are put aside until the step moves. A
+// step that some row had before it began (steps that go back, updates of two
+// steps in turn) spares only the rows of the share.
+//
+// Removals and sweeps leave keys without rows in the queue, and keys that come
+// again stand in it twice. When such are half as many as rows, the queue is
+// renewed: each share moves a few keys from its front to a second queue, in
+// their order and under their priorities, until the first is empty;
+// BoundNotes::renewed tells which rows stand in the second. What is taken does
+// not depend on it. A pass of decays gives each list of the queue its new
+// priority when it begins, and from then on all rows count as decayed. So
+// only three things go over all rows of a shard at once: the first share after
+// another content took the table's place (a restore, another rule's slots),
+// which sorts them; Shard::Compact, when a fifth of them went and none came;
+// and once in 2^31 ticks the clock of "lru". What can add up is rows that were
+// touched while nothing was taken: the first evictions after that look at them,
+// each once. No checkpoint holds the queue: after a restore "lru" begins with
+// the order of versions.
 //
 // Rows taken can be kept for whoever asks: the last collect / shards of each
 // shard; older ones are dropped, and counted.
@@ -62,15 +82,17 @@
 //
 // Thread safety: the shard's lock guards a ShardEviction, for writing.
 // Eviction's own methods may be called from any thread. Failure:
-// std::bad_alloc; then the queue is built anew at the next share.
+// std::bad_alloc; then the queue is sorted anew at the next share.
 
 #ifndef TF_EMBEDDING_CC_CORE_EVICTION_H_
 #define TF_EMBEDDING_CC_CORE_EVICTION_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -170,12 +192,24 @@ class ShardEviction {
   void Attach(Shard* shard);
 
   // Rows were set without a share: their order begins anew.
-  void ContentChanged() { new_content_ = stale_ = true; }
+  void ContentChanged() {
+    new_content_ = stale_ = true;
+    step_ = kNoStep;
+  }
 
   // Before a share touches so many keys. From then on its rows are to be
   // stamped with recency().
-  void BeginShare(Shard* shard, int64_t num_keys);
+  void BeginShare(const EvictionMoment& moment, Shard* shard, int64_t num_keys);
   uint32_t recency() const { return clock_; }
+  // While it goes on: makes room, where it gave birth to many.
+  void DuringShare(Shard* shard, const TouchedKeys& touched) {
+    if (shard->index().size() > max_rows_) MakeRoom(shard, touched);
+  }
+  // It has given so many rows a version that they had not, that or an older.
+  void Stamped(int64_t num_rows, int64_t version) {
+    rows_of_step_ += num_rows;
+    newest_ = std::max(newest_, version);
+  }
   // After it: sweeps a slice, and takes what is beyond the bound.
   void EndShare(const EvictionMoment& moment, Shard* shard, int64_t num_keys,
                 const TouchedKeys& touched);
@@ -196,7 +230,9 @@ class ShardEviction {
     uint32_t row;
   };
 
-  bool bounded() const { return max_keys_ > 0 || max_bytes_ > 0; }
+  static constexpr int64_t kNoStep = -1;
+
+  // Rules.
   void SweepSlice(const EvictionMoment& moment, Shard* shard,
                   int64_t num_buckets, const TouchedKeys& touched);
   // touched: in the background, the keys that are spared; else null.
@@ -206,15 +242,39 @@ class ShardEviction {
                   Shard* shard);
   bool Takes(const EvictionMoment& moment, const EvictionOptions::Rules& rules,
              const RowStore& rows, uint32_t row) const;
-  uint64_t MaxRows(const RowLayout& layout) const;
-  void EvictToBound(Shard* shard, const TouchedKeys& touched);
-  uint32_t Priority(const RowStore& rows, uint32_t row) const;
+  uint32_t Decayed(uint32_t frequency) const {
+    return static_cast<uint32_t>(frequency * options_.decay);
+  }
   void Evict(Shard* shard, const Candidate& candidate);
   void Collect(const RowStore& rows, const Candidate& candidate);
+
+  // The bound (eviction_bound.cc).
+  bool bounded() const { return max_keys_ > 0 || max_bytes_ > 0; }
+  uint64_t MaxRows(const RowLayout& layout) const;
+  void BeginStep(const EvictionMoment& moment, const Shard& shard,
+                 int64_t num_keys);
+  void MakeRoom(Shard* shard, const TouchedKeys& touched);
+  void EndBound(Shard* shard, int64_t num_keys, const TouchedKeys& touched);
+  void EvictToBound(Shard* shard, const TouchedKeys& touched);
+  // Deals with max keys at the front of a queue at most, in order, and returns
+  // with how many: evicts until the bound is met, or, without touched, moves
+  // them to the queue that is not being renewed.
+  int TakeFront(EvictionQueue* from, int max, const TouchedKeys* touched,
+                Shard* shard);
+  uint32_t Priority(const RowStore& rows, uint32_t row, uint64_t hash) const;
+  // All frequencies are about to be multiplied.
+  void DecayQueues();
+  void Push(uint32_t priority, int64_t key, uint32_t row);
+  // Queues keys that have rows, and forgets them all.
+  void PushAll(const Shard& shard, std::vector<int64_t>* keys);
   void QueueBirths(const Shard& shard);
+  void Renew(Shard* shard, int64_t num_keys);
   void BuildQueue(const Shard& shard);
   void InitRecency(const Shard& shard);
   void HalveRecency(const Shard& shard);
+  EvictionQueue& queue() { return queues_[current_]; }
+  // The one that is being renewed.
+  EvictionQueue& old_queue() { return queues_[1 - current_]; }
 
   const EvictionOptions& options_;
   const int64_t max_keys_;   // of the shard
@@ -222,17 +282,26 @@ class ShardEviction {
   const int64_t collect_;    // of the shard
 
   uint64_t cursor_ = 0;      // of the sweep in the background
-  bool decays_ = false;      // whether its pass is one of frequencies
+  bool decays_ = false;      // whether a pass of frequencies is under way
   int64_t next_decay_ = -1;  // the step that begins one; -1: not known yet
 
   bool new_content_ = true;  // rows have no recency yet
   bool stale_ = true;        // the queue is to be built anew
-  EvictionQueue queue_;
-  std::vector<int64_t> births_;  // not queued yet; the shard appends to it
+  EvictionQueue queues_[2];
+  int current_ = 0;
+  BoundNotes notes_;  // the shard writes them
+  uint64_t max_rows_ = std::numeric_limits<uint64_t>::max();
   uint32_t clock_ = 0;
   int64_t touched_ = 0;  // since the clock moved
   std::vector<Candidate> candidates_;
-  std::vector<int64_t> spared_;
+  std::vector<int64_t> spared_;  // keys of the share, until its end
+
+  int64_t step_ = kNoStep;    // of the last share
+  int64_t newest_ = kNoStep;  // no row has a higher version
+  int64_t rows_of_step_ = 0;  // rows that have it, at most, if it was new
+  bool step_is_new_ = false;
+  bool spares_step_ = false;
+  std::vector<int64_t> aside_;  // keys of the step that were spared
 
   RowChunk collected_;  // a ring, once it is full
   size_t oldest_ = 0;

@@ -16,6 +16,9 @@ constexpr int64_t kNodeBytes = 64;
 int64_t EvictionQueue::bytes() const {
   return static_cast<int64_t>(blocks_.size() * kChunksPerBlock *
                               sizeof(Chunk)) +
+         (recent_ == nullptr
+              ? 0
+              : static_cast<int64_t>(kRecent * sizeof(Lists::value_type*))) +
          static_cast<int64_t>(lists_.size()) * kNodeBytes;
 }
 
@@ -40,15 +43,27 @@ uint32_t EvictionQueue::TakeChunk() {
   return taken;
 }
 
-void EvictionQueue::Push(uint32_t priority, int64_t key) {
-  ReserveChunk();
-  if (last_ == lists_.end() || last_->first != priority) {
+EvictionQueue::List* EvictionQueue::FindList(uint32_t priority) {
+  if (recent_ == nullptr) recent_.reset(new Lists::value_type*[kRecent]());
+  Lists::value_type*& recent = recent_[priority % kRecent];
+  if (recent == nullptr || recent->first != priority) {
     const auto [place, is_new] =
         lists_.try_emplace(priority, List{kNoChunk, kNoChunk});
-    last_ = place;
+    recent = &*place;
     if (is_new) place->second.head = place->second.tail = TakeChunk();
   }
-  List& list = last_->second;
+  return &recent->second;
+}
+
+void EvictionQueue::Erase(Lists::iterator list) {
+  Lists::value_type*& recent = recent_[list->first % kRecent];
+  if (recent == &*list) recent = nullptr;
+  lists_.erase(list);
+}
+
+void EvictionQueue::Push(uint32_t priority, int64_t key) {
+  ReserveChunk();
+  List& list = *FindList(priority);
   if (chunk(list.tail).end == kKeysPerChunk) {
     const uint32_t fresh = TakeChunk();
     chunk(list.tail).next = fresh;
@@ -64,6 +79,7 @@ int EvictionQueue::Peek(int64_t* keys, int max) const {
   for (uint32_t c = lists_.begin()->second.head; c != kNoChunk && n < max;
        c = chunk(c).next) {
     const Chunk& from = chunk(c);
+    // Also the one after the last that is read here: of the next Peek.
     if (from.next != kNoChunk) TFE_PREFETCH_READ(&chunk(from.next));
     for (int i = from.begin; i < from.end && n < max; ++i) {
       keys[n++] = from.keys[i];
@@ -86,8 +102,7 @@ void EvictionQueue::Drop(int n) {
     from.next = free_;
     free_ = head;
     if (list->second.head == kNoChunk) {
-      if (last_ == list) last_ = lists_.end();
-      lists_.erase(list);
+      Erase(list);
       return;
     }
   }
@@ -95,7 +110,7 @@ void EvictionQueue::Drop(int n) {
 
 void EvictionQueue::Clear() {
   lists_.clear();
-  last_ = lists_.end();
+  recent_.reset();
   blocks_.clear();
   blocks_.shrink_to_fit();
   num_chunks_ = 0;

@@ -10,11 +10,14 @@
 namespace tf_embedding {
 namespace {
 
+// Without a branch a key: where it is cannot be foreseen.
 int FindSlot(const IndexBucket& bucket, int64_t key) {
+  uint32_t match = 0;
   for (int i = 0; i < kSlotsPerBucket; ++i) {
-    if (bucket.keys[i] == key && (bucket.control >> i & 1)) return i;
+    match |= static_cast<uint32_t>(bucket.keys[i] == key) << i;
   }
-  return -1;
+  match &= bucket.control;
+  return match == 0 ? -1 : __builtin_ctz(match);
 }
 
 void CountPassage(IndexBucket* bucket) {

@@ -32,6 +32,7 @@ void Shard::Compact(const RowLayout& layout) {
     std::memcpy(rows_.record(hole), rows_.record(*row), layout.stride);
     std::memcpy(rows_.meta(hole), rows_.meta(*row), layout.meta_stride);
     if (changes_ != nullptr) changes_->Moved(*row, hole);
+    if (notes_ != nullptr) notes_->Moved(*row, hole);
     *row = hole;
   });
   rows_.Truncate(live);

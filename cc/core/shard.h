@@ -38,6 +38,35 @@ namespace tf_embedding {
 
 class ShardEviction;
 
+// What a bound wants to know of rows that come and move (eviction.h).
+struct BoundNotes {
+  struct Birth {
+    int64_t key;
+    uint32_t row;
+  };
+  std::vector<Birth> births;  // not queued yet
+  // Of each row, while the queue is renewed: whether it stands in the new one.
+  bool renewing = false;
+  std::vector<bool> renewed;
+
+  void Reserve(int64_t n, int64_t end) {
+    const auto more = static_cast<size_t>(n);
+    if (births.capacity() - births.size() < more) {
+      births.reserve(births.size() * 2 + more);
+    }
+    if (renewing && renewed.size() < static_cast<size_t>(end) + more) {
+      renewed.resize(static_cast<size_t>(end) + more);
+    }
+  }
+  void Born(int64_t key, uint32_t row) noexcept {
+    births.push_back({key, row});
+    if (renewing) renewed[row] = false;
+  }
+  void Moved(uint32_t from, uint32_t to) noexcept {
+    if (renewing) renewed[to] = renewed[from];
+  }
+};
+
 // What the shards of a table share.
 struct TableMemory {
   TableMemory(const RowLayout& layout, int64_t num_shards)
@@ -68,11 +97,11 @@ class Shard {
   const ShardCounters& counters() const { return counters_; }
   ShardCounters& counters() { return counters_; }
 
-  // What evicts its rows; null if nothing does. births: where Insert notes the
-  // keys, null for nowhere. Both outlive the shard.
-  void Attach(ShardEviction* eviction, std::vector<int64_t>* births) {
+  // What evicts its rows; null if nothing does. notes: of its bound, null if it
+  // has none. Both outlive the shard.
+  void Attach(ShardEviction* eviction, BoundNotes* notes) {
     eviction_ = eviction;
-    births_ = births;
+    notes_ = notes;
   }
   ShardEviction* eviction() const { return eviction_; }
 
@@ -97,10 +126,7 @@ class Shard {
   void Reserve(int64_t n) {
     index_.Reserve(n);
     rows_.Reserve(n);
-    if (births_ != nullptr &&
-        births_->capacity() - births_->size() < static_cast<size_t>(n)) {
-      births_->reserve(births_->size() * 2 + static_cast<size_t>(n));
-    }
+    if (notes_ != nullptr) notes_->Reserve(n, rows_.end());
     if (changes_ != nullptr) changes_->ReserveRows(rows_.end() + n);
   }
 
@@ -110,13 +136,14 @@ class Shard {
     const uint32_t row = rows_.Allocate();
     index_.Insert(hash, key, row);
     ++counters_.inserted;
-    if (births_ != nullptr) births_->push_back(key);
+    if (notes_ != nullptr) notes_->Born(key, row);
     if (rows_.layout().has_recency()) *rows_.recency(row) = 0;
     if (changes_ != nullptr) changes_->Born(hash, key, row);
     return row;
   }
 
-  // Whether the key was there. The caller counts why it went.
+  // Whether the key was there. The caller counts why it went. What the row held
+  // can be read until the next Insert.
   bool Remove(uint64_t hash, int64_t key) {
     rows_.ReserveRelease();
     if (changes_ != nullptr) changes_->ReserveRemoval();
@@ -144,7 +171,7 @@ class Shard {
   RowStore rows_;
   ShardCounters counters_;
   ShardEviction* eviction_ = nullptr;
-  std::vector<int64_t>* births_ = nullptr;
+  BoundNotes* notes_ = nullptr;
   std::unique_ptr<ChangeLog> changes_;
 };
 

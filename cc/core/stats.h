@@ -28,7 +28,8 @@ struct ShardCounters {
   int64_t admitted = 0;  // keys that earned their row by a filter
   int64_t refused = 0;   // occurrences dropped because the key had not
   int64_t evicted = 0;
-  int64_t removed = 0;  // by remove and clear
+  int64_t removed = 0;   // by remove and clear
+  int64_t examined = 0;  // keys looked at in the queue of a bound
 };
 
 struct TableStats {

@@ -362,7 +362,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
     return ForEachShare<NoScratch>(
         keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
-          ShareEviction eviction(shard, share);
+          ShareEviction eviction(moment, shard, share);
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
             const int64_t i = share.positions[p];
@@ -380,7 +380,7 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
             eviction.Touch(row);
             shard->MarkChanged(row);
           }
-          eviction.End(moment);
+          eviction.End();
         });
   });
 }
@@ -465,12 +465,12 @@ Status EmbeddingTable::Import(const TableShape& shape,
     return ForEachShare<NoScratch>(
         rows.keys, n, executor,
         [&](Shard* shard, const BatchShare& share, NoScratch*) {
-          ShareEviction eviction(shard, share);
+          ShareEviction eviction(moment, shard, share);
           ImportShare(rows, share, same_rule, shard, &eviction);
           for (int64_t p = 0; p < share.count; ++p) {
             ForgetCandidate(MixKey(share.keys[p]), share.keys[p]);
           }
-          eviction.End(moment);
+          eviction.End();
         });
   });
 }

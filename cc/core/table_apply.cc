@@ -153,7 +153,8 @@ class EmbeddingTable::ShareUpdate {
         distinct_(distinct),
         n_(distinct.size()),
         kernels_(ActiveKernels()),
-        admission_(table.admission_.get()) {}
+        admission_(table.admission_.get()),
+        eviction_(shard->eviction()) {}
 
   // Throws std::bad_alloc; the rows that were found or born by then have had
   // their update.
@@ -164,6 +165,7 @@ class EmbeddingTable::ShareUpdate {
     for (int64_t begin = 0; begin < n_; begin += kBlock) {
       PrefetchBuckets(begin + 2 * kBlock);
       try {
+        if (eviction_ != nullptr) eviction_->DuringShare(shard_, distinct_);
         FindRows(begin + kBlock);
       } catch (const std::bad_alloc&) {
         ApplyBlock(begin);
@@ -175,6 +177,8 @@ class EmbeddingTable::ShareUpdate {
       admission_->Trim(table_.ShardOf(distinct_.hashes()[0]));
     }
   }
+  // Rows that had their first update of this step.
+  int64_t num_stamped() const { return num_stamped_; }
 
  private:
   int Size(int64_t begin) const {
@@ -183,6 +187,13 @@ class EmbeddingTable::ShareUpdate {
   uint32_t* Rows(int64_t begin) { return rows_[begin / kBlock % 2]; }
   // How many keys of a block were refused: theirs is kNoRow.
   int* Refused(int64_t begin) { return &refused_[begin / kBlock % 2]; }
+
+  void PrefetchRecord(const float* record) const {
+    const char* const bytes = reinterpret_cast<const char*>(record);
+    for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
+      TFE_PREFETCH_WRITE(bytes + b);
+    }
+  }
 
   void PrefetchBuckets(int64_t begin) {
     if (begin >= n_) return;
@@ -215,11 +226,7 @@ class EmbeddingTable::ShareUpdate {
     const RowStore& store = shard_->rows();
     for (int i = 0; i < n; ++i) {
       if (rows[i] == kNoRow) continue;
-      const char* const record =
-          reinterpret_cast<const char*>(store.record(rows[i]));
-      for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
-        TFE_PREFETCH_WRITE(record + b);
-      }
+      PrefetchRecord(store.record(rows[i]));
       TFE_PREFETCH_WRITE(store.meta(rows[i]));
       PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_);
     }
@@ -266,12 +273,14 @@ class EmbeddingTable::ShareUpdate {
     shard_->Reserve(n);  // nothing throws from here on
     int64_t keys[kBlock];
     float* records[kBlock];
+    num_stamped_ += n;
     for (int m = 0; m < n; ++m) {
       const int64_t at = begin + missing[m];
       keys[m] = distinct_.keys()[at];
       const uint32_t row = shard_->Insert(distinct_.hashes()[at], keys[m]);
       Rows(begin)[missing[m]] = row;
       records[m] = shard_->rows().record(row);
+      PrefetchRecord(records[m]);
       const uint32_t frequency =
           before == nullptr ? 0 : SaturatingAdd(0, before[m]);
       *shard_->rows().meta(row) = RowMeta{frequency, update_.step};
@@ -323,12 +332,13 @@ class EmbeddingTable::ShareUpdate {
     for (int i = 0; i < n; ++i) {
       RowMeta* const meta = store.meta(rows[i]);
       meta->frequency = SaturatingAdd(meta->frequency, counts[i]);
+      num_stamped_ += meta->version != update_.step;
       meta->version = update_.step;
       shard_->MarkChanged(rows[i]);
     }
     if (!table_.layout_.has_recency()) return;
     for (int i = 0; i < n; ++i) {
-      *store.recency(rows[i]) = shard_->eviction()->recency();
+      *store.recency(rows[i]) = eviction_->recency();
     }
   }
 
@@ -338,7 +348,9 @@ class EmbeddingTable::ShareUpdate {
   const DistinctKeys& distinct_;
   const int64_t n_;
   const IsaKernels& kernels_;
-  Admission* const admission_;  // null: every key is admitted
+  Admission* const admission_;     // null: every key is admitted
+  ShardEviction* const eviction_;  // null: nothing goes
+  int64_t num_stamped_ = 0;
   uint32_t rows_[2][kBlock];
   int refused_[2] = {};
 };
@@ -376,10 +388,12 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                 distinct->Collect(share, gradients, counts, dim_);
                 ShardEviction* const eviction = shard->eviction();
                 if (eviction != nullptr) {
-                  eviction->BeginShare(shard, distinct->size());
+                  eviction->BeginShare(moment, shard, distinct->size());
                 }
-                ShareUpdate(*this, update, shard, *distinct).Run();
+                ShareUpdate share_update(*this, update, shard, *distinct);
+                share_update.Run();
                 if (eviction != nullptr) {
+                  eviction->Stamped(share_update.num_stamped(), step);
                   eviction->EndShare(moment, shard, distinct->size(),
                                      *distinct);
                 }

@@ -55,30 +55,40 @@ Status CatchOutOfMemory(const EmbeddingTable& table, const Body& body) {
 class ShareEviction final : public TouchedKeys {
  public:
   // Throws std::bad_alloc.
-  ShareEviction(Shard* shard, const BatchShare& share)
-      : shard_(shard), eviction_(shard->eviction()), num_keys_(share.count) {
+  ShareEviction(const EvictionMoment& moment, Shard* shard,
+                const BatchShare& share)
+      : moment_(moment),
+        shard_(shard),
+        eviction_(shard->eviction()),
+        num_keys_(share.count) {
     if (eviction_ == nullptr) return;
     keys_.assign(share.keys, share.keys + share.count);
     std::sort(keys_.begin(), keys_.end());
-    eviction_->BeginShare(shard, num_keys_);
+    eviction_->BeginShare(moment_, shard, num_keys_);
   }
-  void Touch(uint32_t row) const {
+  // Its version being set.
+  void Touch(uint32_t row) {
+    if (eviction_ == nullptr) return;
+    newest_ = std::max(newest_, shard_->rows().meta(row)->version);
     if (shard_->rows().layout().has_recency()) {
       *shard_->rows().recency(row) = eviction_->recency();
     }
   }
-  void End(const EvictionMoment& moment) const {
+  void End() const {
     if (eviction_ == nullptr) return;
-    eviction_->EndShare(moment, shard_, num_keys_, *this);
+    eviction_->Stamped(num_keys_, newest_);
+    eviction_->EndShare(moment_, shard_, num_keys_, *this);
   }
   bool Contains(uint64_t /*hash*/, int64_t key) const override {
     return std::binary_search(keys_.begin(), keys_.end(), key);
   }
 
  private:
+  const EvictionMoment moment_;
   Shard* const shard_;
   ShardEviction* const eviction_;
   const int64_t num_keys_;
+  uint32_t newest_ = 0;
   std::vector<int64_t> keys_;
 };
 

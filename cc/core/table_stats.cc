@@ -152,6 +152,7 @@ TableStats EmbeddingTable::stats() const {
     stats.counters.refused += counters.refused;
     stats.counters.evicted += counters.evicted;
     stats.counters.removed += counters.removed;
+    stats.counters.examined += counters.examined;
   }
   stats.lookups = lookups_.keys.load(std::memory_order_relaxed);
   stats.lookup_hits = lookups_.hits.load(std::memory_order_relaxed);

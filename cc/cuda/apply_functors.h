@@ -44,7 +44,7 @@ struct CutRow {
 
 // A batch, sorted by row. Keys that a filter refused have none and stand last.
 struct SortedBatch {
-  const int64_t* keys;  // of the positions, as the batch came
+  const int64_t* keys;  // as the batch came; only updates read them
   const uint32_t* rows;
   const uint32_t* positions;
   int64_t n;

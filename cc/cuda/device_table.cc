@@ -10,6 +10,7 @@
 #include <limits>
 #include <numeric>
 #include <utility>
+#include <vector>
 
 #include "cc/core/table_internal.h"
 #include "cc/cuda/device_table_internal.h"
@@ -20,6 +21,8 @@ namespace {
 constexpr double kMaxLoad = 0.75;
 constexpr uint32_t kFirstBuckets = 64;
 constexpr int64_t kMaxRows = 0xFFFFFFFEll;
+// Buckets that probe lengths are told by.
+constexpr uint32_t kSampledBuckets = 1 << 16;
 // Batches of all new keys that room is made for, ahead of the counters.
 constexpr int64_t kBatchesAhead = 2;
 
@@ -544,6 +547,7 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
                        static_cast<int64_t>(sizeof(IndexBucket));
   stats->index_slots =
       int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
+  TFE_RETURN_IF_ERROR(SampleProbes(stream, stats));
   const int64_t row_bytes = content_.view.rows.row_bytes();
   stats->row_bytes =
       content_.row_capacity * row_bytes +
@@ -553,6 +557,30 @@ Status DeviceTable::Stats(void* stream, TableStats* stats) {
   stats->fixed_bytes =
       static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
       initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
+  return Status();
+}
+
+Status DeviceTable::SampleProbes(void* stream, TableStats* stats) {
+  const IndexView& index = content_.view.index;
+  std::vector<IndexBucket> buckets(
+      std::min(index.num_buckets, kSampledBuckets));
+  TFE_CHECK_DEVICE(launchers_->copy(
+      buckets.data(), index.buckets,
+      static_cast<int64_t>(buckets.size() * sizeof(IndexBucket)), stream));
+  TFE_CHECK_DEVICE(launchers_->synchronize(stream));
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    for (int s = 0; s < kSlotsPerBucket; ++s) {
+      if ((buckets[b].control >> s & 1) == 0) continue;
+      const int64_t home =
+          BucketOfHash(MixKey(buckets[b].keys[s]), index.num_buckets);
+      const int64_t away =
+          (static_cast<int64_t>(b) - home + index.num_buckets) %
+          index.num_buckets;
+      ++stats->sampled_keys;
+      stats->sampled_probes += away + 1;
+      stats->max_probe = std::max(stats->max_probe, away + 1);
+    }
+  }
   return Status();
 }
 

@@ -12,6 +12,10 @@
 // (row, position) pairs; sum and apply once a row (apply_functors.h). A lookup
 // is one kernel: it finds and copies, and computes initial vectors on the way.
 //
+// Filters and eviction. What keys earn a row is asked between finding leaders
+// and giving birth (admission_functors.h); what rows go, after the update
+// (eviction_functors.h).
+//
 // Nothing waits. The host never looks at what a batch did before it launches
 // the next one. How many rows there are it learns from the counters, which are
 // copied back behind a batch and looked at when they have come; until then it
@@ -208,6 +212,7 @@ class DeviceTable {
   void Replace(const Content& fresh);
   // The counters, exactly.
   Status ReadCounters(Content* content, void* stream);
+  Status SampleProbes(void* stream, TableStats* stats);
   Status ReadTallies(void* stream, TableTallies* tallies);
   void PollCounters(Content* content);
   // After the launches of a batch.

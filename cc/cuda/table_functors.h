@@ -131,6 +131,9 @@ struct InsertRows {
       *table.rows.Meta(row) = RowMeta{
           born < kMaxFrequency ? static_cast<uint32_t>(born) : kMaxFrequency,
           version};
+      if (table.rows.owned) {
+        *table.rows.Owner(row) = RowOwner{key, table.batch};
+      }
       rows[i] = row;
     }
     float* const record = table.rows.Record(row);

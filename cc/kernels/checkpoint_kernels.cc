@@ -88,7 +88,7 @@ class SaveBlocksOp : public OpKernel {
   }
   void Compute(OpKernelContext* context) override {
     TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    OP_REQUIRES_OK(context, GetTable(context, 0, &table, /*saving=*/true));
     DeviceExecutor executor(context);
     OP_REQUIRES_OK(context,
                    ToTensorFlow(table->table()->EvictForSave(&executor)));

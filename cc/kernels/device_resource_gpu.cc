@@ -35,8 +35,8 @@ class HostCopy final : public TableResource {
 };
 
 absl::Status Copy(tensorflow::OpKernelContext* context,
-                  const tensorflow::ResourceHandle& handle, bool* copied,
-                  TableRef* table) {
+                  const tensorflow::ResourceHandle& handle, bool saving,
+                  bool* copied, TableRef* table) {
   const auto type = tensorflow::TypeIndex::Make<DeviceTableResource>();
   if (handle.hash_code() != type.hash_code()) return absl::OkStatus();
 #if !defined(TF_EMBEDDING_DEVICE_ON_HOST)
@@ -49,6 +49,10 @@ absl::Status Copy(tensorflow::OpKernelContext* context,
 #endif
   DeviceTableRef device;
   TF_RETURN_IF_ERROR(tensorflow::LookupResource(context, handle, &device));
+  if (saving) {
+    TF_RETURN_IF_ERROR(
+        ToTensorFlow(device->table()->EvictForSave(StreamOf(context))));
+  }
   DeviceExecutor executor(context);
   std::unique_ptr<EmbeddingTable> copy;
   TF_RETURN_IF_ERROR(ToTensorFlow(

@@ -54,7 +54,7 @@ class TakeEvictedOp : public OpKernel {
 };
 
 #define TFE_REGISTER(name, kernel) \
-  REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+  TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
 TFE_REGISTER("Evict", EvictOp);
 TFE_REGISTER("TakeEvicted", TakeEvictedOp);

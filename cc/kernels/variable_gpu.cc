@@ -56,7 +56,6 @@ class VariableHandleOp : public OpKernel {
   explicit VariableHandleOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
-    OP_REQUIRES_OK(context, CheckNoLimits(context));
     tensorflow::DataType row_dtype;
     OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
     if (row_dtype == tensorflow::DT_BFLOAT16) {
@@ -74,25 +73,6 @@ class VariableHandleOp : public OpKernel {
   }
 
  private:
-  // Rows come and go on a device as they are told to, not by rules.
-  static absl::Status CheckNoLimits(OpKernelConstruction* context) {
-    int64_t steps, frequency, keys, bytes;
-    float seconds, norm;
-    TF_RETURN_IF_ERROR(context->GetAttr("steps_to_live", &steps));
-    TF_RETURN_IF_ERROR(context->GetAttr("seconds_to_live", &seconds));
-    TF_RETURN_IF_ERROR(context->GetAttr("l2_threshold", &norm));
-    TF_RETURN_IF_ERROR(context->GetAttr("min_frequency", &frequency));
-    TF_RETURN_IF_ERROR(context->GetAttr("max_keys", &keys));
-    TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &bytes));
-    if (steps == 0 && frequency == 0 && keys == 0 && bytes == 0 &&
-        seconds == 0 && norm == 0) {
-      return absl::OkStatus();
-    }
-    return absl::UnimplementedError(
-        "eviction is not available for a variable on a GPU; make the variable "
-        "under tf.device(\"/CPU:0\"), or without eviction");
-  }
-
   absl::Status Create(OpKernelContext* context,
                       DeviceTableResource** resource) const {
     std::unique_ptr<DeviceTable> table;

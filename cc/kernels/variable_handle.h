@@ -94,6 +94,7 @@ absl::Status ReadVariable(tensorflow::OpKernelConstruction* context,
   spec.seed = static_cast<uint64_t>(seed);
   options->dim = static_cast<int>(dim);
   TF_RETURN_IF_ERROR(ReadAdmission(context, spec.seed, &options->admission));
+  TF_RETURN_IF_ERROR(ReadEviction(context, &options->eviction));
   return ToTensorFlow(ParseInitializerKind(initializer, &spec.kind));
 }
 

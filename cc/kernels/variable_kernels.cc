@@ -40,7 +40,6 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("log2_shards", &log2_shards));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
-    OP_REQUIRES_OK(context, ReadEviction(context, &options_.eviction));
     tensorflow::DataType row_dtype;
     OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
     OP_REQUIRES(context, row_dtype == tensorflow::DT_FLOAT,

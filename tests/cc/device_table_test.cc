@@ -483,8 +483,9 @@ TEST(Bfloat16HalvesVectors) {
   int64_t used[2][2];
   for (const int slots : {0, 1}) {
     for (const int half : {0, 1}) {
-      const auto table = MakeDeviceTable(64, Spec(InitializerKind::kUniform),
-                                         AdmissionSpec(), DtypeOf(half));
+      const auto table =
+          MakeDeviceTable(64, Spec(InitializerKind::kUniform), AdmissionSpec(),
+                          EvictionOptions(), DtypeOf(half));
       if (slots == 1) {
         Pair::ApplyOnDevice(table.get(), Bind("adagrad", 0.1f, 0, {0.1f, 0, 0}),
                             {1}, std::vector<float>(64), {}, 0);
@@ -506,8 +507,9 @@ TEST(Bfloat16HalvesVectors) {
 // would all be lost.
 TEST(SmallUpdatesAreNotLostInBfloat16) {
   constexpr int kKeys = 2000, kDim = 16, kSteps = 256;
-  const auto table = MakeDeviceTable(kDim, Spec(InitializerKind::kConstant),
-                                     AdmissionSpec(), RowDtype::kBfloat16);
+  const auto table =
+      MakeDeviceTable(kDim, Spec(InitializerKind::kConstant), AdmissionSpec(),
+                      EvictionOptions(), RowDtype::kBfloat16);
   std::vector<int64_t> keys(kKeys);
   for (int i = 0; i < kKeys; ++i) keys[i] = i;
   const OnDevice<int64_t> device_keys(keys);

@@ -117,12 +117,13 @@ inline InitializerSpec Spec(InitializerKind kind) {
 
 inline std::unique_ptr<DeviceTable> MakeDeviceTable(
     int dim, InitializerSpec spec, const AdmissionSpec& admission = {},
-    RowDtype dtype = RowDtype::kFloat32) {
+    const EvictionOptions& eviction = {}, RowDtype dtype = RowDtype::kFloat32) {
   DeviceTableOptions options;
   options.name = "words";
   options.dim = dim;
   options.initializer = std::move(spec);
   options.admission = admission;
+  options.eviction = eviction;
   options.row_dtype = dtype;
   std::unique_ptr<DeviceTable> table;
   EXPECT_OK(DeviceTable::Create(
@@ -135,19 +136,21 @@ inline std::unique_ptr<DeviceTable> MakeDeviceTable(
 struct Pair {
   explicit Pair(int dim, InitializerKind kind = InitializerKind::kUniform,
                 const AdmissionSpec& admission = {},
+                const EvictionOptions& eviction = {},
                 RowDtype dtype = RowDtype::kFloat32)
       : dim(dim),
         in_bfloat16(dtype == RowDtype::kBfloat16),
-        device(MakeDeviceTable(dim, Spec(kind), admission, dtype)) {
+        device(MakeDeviceTable(dim, Spec(kind), admission, eviction, dtype)) {
     TableOptions options;
     options.dim = dim;
     options.log2_shards = 3;
     options.initializer = Spec(kind);
     options.admission = admission;
+    options.eviction = eviction;
     EXPECT_OK(EmbeddingTable::Create(std::move(options), &host));
   }
   Pair(int dim, InitializerKind kind, RowDtype dtype)
-      : Pair(dim, kind, AdmissionSpec(), dtype) {}
+      : Pair(dim, kind, AdmissionSpec(), EvictionOptions(), dtype) {}
 
   std::vector<float> Rounded(std::vector<float> values) const {
     if (!in_bfloat16) return values;

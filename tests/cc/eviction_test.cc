@@ -104,7 +104,7 @@ TEST(AQueueIsListsByPriority) {
   uint64_t size = 0;
   for (int round = 0; round < 20000; ++round) {
     if (rng.Below(3) > 0 || size == 0) {
-      const auto priority = static_cast<uint32_t>(rng.Below(30));
+      const auto priority = static_cast<uint32_t>(rng.Below(600));
       for (int64_t i = rng.Below(5); i >= 0; --i) {
         queue.Push(priority, round * 10 + i);
         model[priority].push_back(round * 10 + i);
@@ -125,6 +125,16 @@ TEST(AQueueIsListsByPriority) {
       size -= dropped;
     }
     EXPECT_EQ(queue.size(), size);
+    if (round % 500 == 0) {
+      const auto lower = [](uint32_t priority) { return priority * 2 / 3; };
+      queue.Relabel(lower);
+      std::map<uint32_t, std::deque<int64_t>> relabeled;
+      for (const auto& [priority, keys] : model) {
+        std::deque<int64_t>& to = relabeled[lower(priority)];
+        to.insert(to.end(), keys.begin(), keys.end());
+      }
+      model = relabeled;
+    }
   }
   queue.Clear();
   EXPECT_TRUE(queue.empty());
@@ -373,12 +383,27 @@ struct BoundModel {
   struct Row {
     int64_t touched, version, frequency, queued_as, queued_at;
   };
-  EvictOrder order;
-  int64_t max_rows;
+  EvictOrder order = EvictOrder::kLru;
+  int64_t max_rows = 0;
   std::map<int64_t, Row> rows;
   int64_t batch = 0;
   int64_t pushes = 0;
+  // Of the step at hand: the rows that have it, and those put aside.
+  int64_t last_step = -1;
+  bool step_is_new = false;
+  std::set<int64_t> of_step;
+  std::vector<int64_t> aside;
 
+  void Queue(std::vector<int64_t>* keys) {
+    for (const int64_t key : *keys) {
+      rows[key].queued_as = Priority(rows[key]);
+      rows[key].queued_at = pushes++;
+    }
+    keys->clear();
+  }
+  void Forget(int64_t key) {
+    aside.erase(std::remove(aside.begin(), aside.end(), key), aside.end());
+  }
   int64_t Priority(const Row& row) const {
     return order == EvictOrder::kLru   ? row.touched
            : order == EvictOrder::kLfu ? row.frequency
@@ -388,6 +413,17 @@ struct BoundModel {
     ++batch;
     std::vector<int64_t> births;
     const std::set<int64_t> touched(keys.begin(), keys.end());
+    if (step != last_step) {
+      step_is_new = step > last_step;
+      last_step = step;
+      of_step.clear();
+      Queue(&aside);
+    }
+    const bool spares_step =
+        step_is_new &&
+        static_cast<int64_t>(of_step.size() + touched.size()) <= max_rows;
+    if (!spares_step) Queue(&aside);
+    of_step.insert(touched.begin(), touched.end());
     for (const int64_t key : keys) {
       const bool is_new = rows.emplace(key, Row{0, 0, 0, -1, 0}).second;
       if (is_new) births.push_back(key);
@@ -396,12 +432,12 @@ struct BoundModel {
       row.version = step;
       ++row.frequency;
     }
-    std::set<int64_t> spared;
+    std::vector<int64_t> spared;
     while (static_cast<int64_t>(rows.size()) > max_rows) {
       // The queue's front: lowest queued_as, then queued first.
       auto front = rows.end();
       for (auto it = rows.begin(); it != rows.end(); ++it) {
-        if (it->second.queued_as < 0 || spared.count(it->first)) continue;
+        if (it->second.queued_as < 0) continue;
         if (front == rows.end() ||
             std::pair(it->second.queued_as, it->second.queued_at) <
                 std::pair(front->second.queued_as, front->second.queued_at)) {
@@ -410,29 +446,33 @@ struct BoundModel {
       }
       if (front == rows.end()) break;
       Row& row = front->second;
-      if (Priority(row) > row.queued_as) {
+      if (touched.count(front->first)) {
+        spared.push_back(front->first);
+        row.queued_as = -1;
+      } else if (Priority(row) > row.queued_as) {
         row.queued_as = Priority(row);
         row.queued_at = pushes++;
-      } else if (touched.count(front->first)) {
-        spared.insert(front->first);
-        row.queued_at = pushes++;
+      } else if (spares_step && row.version == step) {
+        aside.push_back(front->first);
+        row.queued_as = -1;
       } else {
         rows.erase(front);
       }
     }
-    for (const int64_t key : births) {
-      rows[key].queued_as = Priority(rows[key]);
-      rows[key].queued_at = pushes++;
-    }
+    Queue(&spared);
+    Queue(&births);
   }
 };
 
 void BoundsAgreeWithTheModel(EvictOrder order, int64_t max_rows,
-                             int64_t universe, int64_t batch) {
+                             int64_t universe, int64_t batch,
+                             int64_t num_batches = 300) {
   const auto table = MakeTable(MaxKeys(max_rows, order), 5);
-  BoundModel model{order, max_rows, {}, 0, 0};
+  BoundModel model;
+  model.order = order;
+  model.max_rows = max_rows;
   testing::Rng rng(17);
-  for (int64_t step = 0; step < 300; ++step) {
+  for (int64_t step = 0; step < num_batches; ++step) {
     std::vector<int64_t> keys;
     for (int64_t i = 0; i < batch; ++i) {
       // Some are much more frequent.
@@ -465,6 +505,154 @@ TEST(LfuAgreesWithTheModel) {
 
 TEST(OldestVersionAgreesWithTheModel) {
   BoundsAgreeWithTheModel(EvictOrder::kVersion, 100, 300, 40);
+}
+
+// A share that makes room before its end takes what it would take at its end.
+TEST(LargeSharesAgreeWithTheModel) {
+  BoundsAgreeWithTheModel(EvictOrder::kLru, 400, 3000, 500, 40);
+  BoundsAgreeWithTheModel(EvictOrder::kLfu, 300, 3000, 500, 40);
+}
+
+// Several updates in a step are as safe as one.
+TEST(ABoundSparesTheStepAtHand) {
+  for (const EvictOrder order :
+       {EvictOrder::kLru, EvictOrder::kLfu, EvictOrder::kVersion}) {
+    const auto table = MakeTable(MaxKeys(100, order));
+    for (int64_t step = 0; step < 30; ++step) {
+      const std::vector<int64_t> keys = Range(step * 80, step * 80 + 80);
+      for (int64_t part = 0; part < 8; ++part) {
+        Train(table.get(),
+              Range(step * 80 + part * 10, step * 80 + part * 10 + 10), step);
+        // Older ones more often, so that every order would take the new.
+        if (step > 0) Train(table.get(), Range(step * 80 - 5, step * 80), step);
+        EXPECT_TRUE(table->size() <= 100);
+      }
+      const std::set<int64_t> alive = Keys(*table);
+      for (const int64_t key : keys) EXPECT_EQ(alive.count(key), 1u);
+    }
+  }
+}
+
+// Steps that stand still, go back or take turns do not undo the bound.
+TEST(NoStepsUndoTheBound) {
+  for (const EvictOrder order :
+       {EvictOrder::kLru, EvictOrder::kLfu, EvictOrder::kVersion}) {
+    const std::vector<std::function<int64_t(int64_t)>> steps = {
+        [](int64_t) { return 7; }, [](int64_t i) { return 1000 - i; },
+        [](int64_t i) { return i % 2; }, [](int64_t i) { return i / 50; },
+        [](int64_t i) { return i < 100 ? i : 100; }};
+    for (const auto& step : steps) {
+      const auto table = MakeTable(MaxKeys(100, order));
+      SerialExecutor executor;
+      const std::vector<float> values(10 * kDim, 1.0f);
+      int64_t key = 0;
+      for (int64_t i = 0; i < 300; ++i) {
+        Train(table.get(), Range(key, key + 10), step(i));
+        EXPECT_TRUE(table->size() <= 100);
+        // Also of rows that are set.
+        EXPECT_OK(table->Upsert(Range(key + 10, key + 20).data(), values.data(),
+                                10, step(i), &executor));
+        EXPECT_TRUE(table->size() <= 100);
+        key += 20;
+      }
+      EXPECT_EQ(table->size(), 100);
+    }
+  }
+}
+
+// However many keys without rows there are in the queue, and however often
+// frequencies decay, a share looks at a few keys for each of its own.
+TEST(QueuesAreRenewedInSlices) {
+  for (const EvictOrder order :
+       {EvictOrder::kLru, EvictOrder::kLfu, EvictOrder::kVersion}) {
+    constexpr int64_t kMax = 4000;
+    EvictionOptions options = MaxKeys(kMax, order);
+    options.min_frequency = 1;
+    options.decay = 0.5;
+    options.every_steps = 10;
+    const auto table = MakeTable(options);
+    SerialExecutor executor;
+    testing::Rng rng(12);
+    int64_t examined = 0;
+    int64_t touched = 0;
+    int64_t most = 0;
+    for (int64_t step = 0; step < 800; ++step) {
+      std::vector<int64_t> keys;
+      for (int i = 0; i < 50; ++i) keys.push_back(rng.Below(2 * kMax));
+      Train(table.get(), keys, step);
+      if (step % 10 == 9) {
+        // Much of the table at once, some of which comes again.
+        int64_t removed;
+        const int64_t from = rng.Below(kMax);
+        EXPECT_OK(table->Remove(Range(from, from + kMax / 2).data(), kMax / 2,
+                                &removed, &executor));
+      }
+      const ShardCounters now = table->stats().counters;
+      most = std::max(most, now.examined - examined);
+      examined = now.examined;
+      touched += 50;
+      EXPECT_TRUE(table->stats().size <= kMax);
+      // Keys without rows do not pile up.
+      EXPECT_TRUE(table->stats().eviction_bytes < kMax * 30);
+    }
+    EXPECT_TRUE(examined > 1000);  // there was something to renew
+    EXPECT_TRUE(most <= 50 * 4 + 64);
+    EXPECT_TRUE(examined <= 5 * touched);
+  }
+}
+
+// With a queue that is renewed again and again, beside evictions, and without:
+// the same rows.
+TEST(RenewalsChangeNothing) {
+  for (const EvictOrder order :
+       {EvictOrder::kLru, EvictOrder::kLfu, EvictOrder::kVersion}) {
+    const auto table = MakeTable(MaxKeys(500, order));
+    BoundModel model;
+    model.order = order;
+    model.max_rows = 500;
+    SerialExecutor executor;
+    testing::Rng rng(13);
+    std::set<int64_t> removed;  // never to come again: the model forgets them
+    int64_t fresh = 0;
+    int64_t examined = 0;
+    int64_t renewals = 0;
+    for (int64_t step = 0; step < 300; ++step) {
+      std::vector<int64_t> keys = Range(fresh, fresh + 20);
+      fresh += 20;
+      for (int i = 0; i < 10; ++i) {
+        const int64_t key =
+            fresh - 1 - rng.Below(std::min<int64_t>(fresh, 700));
+        if (removed.count(key) == 0) keys.push_back(key);
+      }
+      Train(table.get(), keys, step);
+      model.Apply(keys, step);
+      const int64_t now = table->stats().counters.examined;
+      renewals += now - examined >= 4 * 20 + 64;
+      examined = now;
+      std::set<int64_t> want;
+      for (const auto& [key, row] : model.rows) want.insert(key);
+      EXPECT_TRUE(Keys(*table) == want);
+      // From where evictions do not come by soon.
+      std::vector<int64_t> gone;
+      for (const auto& [key, row] : model.rows) {
+        if (key % 2 == 0 && (order == EvictOrder::kLfu ? row.frequency > 1
+                                                       : key >= fresh - 20)) {
+          gone.push_back(key);
+        }
+      }
+      for (const int64_t key : gone) {
+        model.rows.erase(key);
+        model.Forget(key);
+        removed.insert(key);
+      }
+      int64_t num_removed;
+      EXPECT_OK(table->Remove(gone.data(), static_cast<int64_t>(gone.size()),
+                              &num_removed, &executor));
+      EXPECT_EQ(num_removed, static_cast<int64_t>(gone.size()));
+    }
+    EXPECT_TRUE(renewals > 10);
+    EXPECT_TRUE(table->stats().counters.evicted > 1000);
+  }
 }
 
 TEST(ABatchLargerThanTheBoundStaysUntilTheNext) {

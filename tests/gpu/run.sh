@@ -93,11 +93,11 @@ skip() {
 }
 
 if step build 150 "$PYTHON" tests/gpu/build.py $host; then
-  step test 60 bash -c "every_test $folder"
+  step test 80 bash -c "every_test $folder"
   if [ -n "$host" ]; then
     step sanitize 60 bash -c "sanitize none $folder/device_table_test"
   else
-    step memcheck 80 bash -c "sanitize memcheck $folder/device_table_test"
+    step memcheck 60 bash -c "sanitize memcheck $folder/device_table_test"
     step racecheck 40 bash -c "sanitize racecheck $folder/device_table_test"
     step synccheck 30 bash -c "sanitize synccheck $folder/device_table_test"
   fi
