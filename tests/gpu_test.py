@@ -37,14 +37,6 @@ WITHOUT_A_TABLE = {
     "BlockBytes",
     "BlocksFromBytes",
 }
-# Ops of a table that a device does not have yet: docs/gpu.md.
-NOT_ON_DEVICES = {
-    "StartDelta",
-    "DeltaSince",
-    "FinishDelta",
-    "ForgetConsumer",
-}
-
 
 def all_ops() -> set[str]:
     names = {name for name in dir(ops) if name.startswith("TfEmbedding")}
@@ -63,7 +55,7 @@ def devices_of(op: str) -> set[str]:
 
 @needs_cuda_build
 def test_every_op_of_a_table_has_a_kernel_for_gpus() -> None:
-    wanted = all_ops() - WITHOUT_A_TABLE - NOT_ON_DEVICES
+    wanted = all_ops() - WITHOUT_A_TABLE
     assert len(wanted) >= 20
     for op in sorted(wanted):
         assert devices_of(op) == {"CPU", "GPU"}, op
@@ -92,6 +84,24 @@ def test_without_a_gpu_a_strict_scope_is_an_error() -> None:
                 te.EmbeddingVariable(dim=2)
     finally:
         tf.config.set_soft_device_placement(True)
+
+
+def test_rows_in_bfloat16_are_refused_on_the_cpu() -> None:
+    option = te.EmbeddingVariableOption(row_dtype="bfloat16")
+    assert option.row_dtype == tf.bfloat16
+    with tf.device("/CPU:0"):
+        with pytest.raises(tf.errors.UnimplementedError, match="row_dtype is bfloat16.*GPU:0"):
+            te.EmbeddingVariable(dim=2, ev_option=option)
+        with pytest.raises(tf.errors.UnimplementedError, match="row_dtype is bfloat16.*GPU:0"):
+            te.get_embedding_variable("half", 2, ev_option=option)
+    with pytest.raises(ValueError, match="value_dtype is bfloat16.*row_dtype"):
+        te.get_embedding_variable("half", 2, value_dtype=tf.bfloat16)
+
+
+@pytest.mark.parametrize("bad", [tf.float16, "half", "no dtype", 3, None])
+def test_another_row_dtype_is_an_error(bad: object) -> None:
+    with pytest.raises(ValueError, match="row_dtype of EmbeddingVariableOption is .*tf.bfloat16"):
+        te.EmbeddingVariableOption(row_dtype=bad)
 
 
 def test_the_kernels_for_gpus_include_no_header_of_cuda_or_of_tensorflow() -> None:

@@ -52,9 +52,10 @@ _DEFAULTS = RestoreOptions()
 _options: contextvars.ContextVar[RestoreOptions] = contextvars.ContextVar("restore_options")
 
 
-# The consumer whose delta saves write, where to note what they write, and whether
-# loads apply one.
+# The consumer that saves are for, whether they write all rows for it, where to note
+# what they write, and whether loads apply a delta.
 _consumer: contextvars.ContextVar[str] = contextvars.ContextVar("consumer", default="")
+_all_rows: contextvars.ContextVar[bool] = contextvars.ContextVar("all_rows", default=False)
 _notes: contextvars.ContextVar[Optional[list[tf.Tensor]]] = contextvars.ContextVar(
     "notes", default=None
 )
@@ -62,18 +63,19 @@ _applying: contextvars.ContextVar[bool] = contextvars.ContextVar("applying", def
 
 
 @contextlib.contextmanager
-def saving_delta_of(consumer: str) -> Iterator[list[tf.Tensor]]:
-    """A scope whose saves hold what changed since the base of that consumer, if any.
+def saving_for(consumer: str, all_rows: bool) -> Iterator[list[tf.Tensor]]:
+    """A scope whose saves hold what changed since the base of that consumer, or all rows.
 
     Gives a list, to which each table's blocks are added.
     """
     notes: list[tf.Tensor] = []
-    consumer_token, notes_token = _consumer.set(consumer), _notes.set(notes)
+    tokens = _consumer.set(consumer), _all_rows.set(all_rows), _notes.set(notes)
     try:
         yield notes
     finally:
-        _consumer.reset(consumer_token)
-        _notes.reset(notes_token)
+        _consumer.reset(tokens[0])
+        _all_rows.reset(tokens[1])
+        _notes.reset(tokens[2])
 
 
 @contextlib.contextmanager
@@ -184,6 +186,7 @@ def save_blocks(handles: Sequence[tf.Tensor]) -> tf.Tensor:
                     part=part,
                     num_parts=len(handles),
                     consumer=_consumer.get(),
+                    all_rows=_all_rows.get(),
                 )
             )
     blocks = parts[0] if len(parts) == 1 else ops.tf_embedding_join_blocks(blocks=parts)

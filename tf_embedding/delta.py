@@ -258,12 +258,12 @@ class DeltaCheckpoint:
                     f"may save under the name {self._name!r}"
                 )
             if base is not None:
-                tables = self._write(number, self._consumer)
+                tables = self._write(number, all_rows=False)
                 if self._changed_as_a_whole():
                     self._start()
                     base = None
             if base is None:
-                tables = self._write(number, "")
+                tables = self._write(number, all_rows=True)
             self._tip = delta_record.write_record(
                 self._prefix(number),
                 delta_record.FULL if base is None else delta_record.DELTA,
@@ -278,13 +278,13 @@ class DeltaCheckpoint:
         prefixes = [self._prefix(record.number, suffix) for suffix in ("", "-full")]
         return any(tf.io.gfile.exists(f"{prefix}.json") for prefix in prefixes)
 
-    def _write(self, number: int, consumer: str) -> list[int]:
-        """All rows where there is no consumer; the checksums of the tables."""
+    def _write(self, number: int, all_rows: bool) -> list[int]:
+        """All rows, or those that changed; gives the checksums of the tables."""
         # Of a save that failed there may be files, which a longer list of shards
         # would leave behind.
         for name in tf.io.gfile.glob(f"{self._prefix(number)}.*"):
             tf.io.gfile.remove(name)
-        with checkpoint.saving_delta_of(consumer) as blocks:
+        with checkpoint.saving_for(self._consumer, all_rows) as blocks:
             self._checkpoint.write(self._prefix(number))
         return [checkpoint.checksum_of(one) for one in blocks]
 

@@ -185,7 +185,10 @@ def _check_dtypes(key_dtype: Any, value_dtype: Any) -> None:
             "tf_embedding.hashing.hash_strings"
         )
     if value_dtype is not None and tf.as_dtype(value_dtype) != tf.float32:
-        raise ValueError(f"value_dtype is {tf.as_dtype(value_dtype).name}; rows are float32")
+        raise ValueError(
+            f"value_dtype is {tf.as_dtype(value_dtype).name}; lookups give float32. For rows in "
+            "bfloat16, on a GPU, give ev_option an EmbeddingVariableOption(row_dtype=tf.bfloat16)"
+        )
 
 
 def _refuse(**arguments: Any) -> None:

@@ -291,6 +291,10 @@ class EmbeddingVariableOption:
       init_option: initial rows by DeepRec's matrix; None draws each key's own.
       init_capacity: rows for which there is room from the start, 0 or more. It is held,
         but takes no memory of the system before it is used.
+      row_dtype: what vectors lie in memory as, on a GPU: `tf.float32`, or `tf.bfloat16`,
+        which halves them. Lookups, gradients, optimizer state and all arithmetic are
+        float32 all the same; see docs/gpu.md for how values are rounded. On the CPU
+        bfloat16 is refused.
       collect_evicted: rows, 0 or more: so many of those that were evicted last are kept
         for `EmbeddingVariable.take_evicted`.
 
@@ -298,6 +302,8 @@ class EmbeddingVariableOption:
       TypeError, ValueError: a field is of another type, or out of its range.
 
     >>> EmbeddingVariableOption(init_option=InitializerOption(default_value_dim=8)).filter_option
+    >>> EmbeddingVariableOption(row_dtype="bfloat16").row_dtype
+    tf.bfloat16
     """
 
     ht_type: str = ""
@@ -309,6 +315,7 @@ class EmbeddingVariableOption:
     init_option: Optional[InitializerOption] = None
     init_capacity: int = 0
     collect_evicted: int = 0
+    row_dtype: Any = tf.float32
 
     def __post_init__(self) -> None:
         if self.ht_type != "":
@@ -330,6 +337,7 @@ class EmbeddingVariableOption:
         _fields.one_of(self, "init_option", InitializerOption)
         _fields.integer(self, "init_capacity", 0)
         _fields.integer(self, "collect_evicted", 0)
+        object.__setattr__(self, "row_dtype", _row_dtype(self.row_dtype))
         if self.collect_evicted and not evicts:
             raise ValueError(
                 f"collect_evicted of EmbeddingVariableOption is {self.collect_evicted}, but there "
@@ -374,6 +382,19 @@ class EmbeddingVariableOption:
             evict_option=evicts[0] if len(evicts) == 1 else evicts,
             init_capacity=init_capacity,
         )
+
+
+def _row_dtype(dtype: Any) -> tf.DType:
+    try:
+        known = tf.as_dtype(dtype)
+    except TypeError:
+        known = None
+    if known not in (tf.float32, tf.bfloat16):
+        raise ValueError(
+            f"row_dtype of EmbeddingVariableOption is {dtype!r}; it must be tf.float32 or "
+            "tf.bfloat16"
+        )
+    return known
 
 
 def check(option: Any, argument: str = "ev_option") -> EmbeddingVariableOption:

@@ -57,6 +57,10 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
         # anew in each of its functions, so there the table needs a name.
         shared_name = _ANONYMOUS if tf.executing_eagerly() else self._shared_name
         spec = self._spec
+        attributes = self._options.attributes()
+        if tf.compat.v1.get_default_graph().building_function:
+            # Of a SavedModel, which is to serve on any device: the same values.
+            attributes["row_dtype"] = tf.float32
         handle = ops.tf_embedding_variable_handle(
             shared_name=shared_name,
             dim=self._dim,
@@ -67,7 +71,7 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
             matrix=[] if spec.matrix is None else spec.matrix.ravel().tolist(),
             shape=[None, self._dim],
             name=self._op_name,
-            **self._options.attributes(),
+            **attributes,
         )
         handle._handle_data = handle_data_util.create_handle_data(
             tf.TensorShape([0, self._dim]), tf.float32

@@ -29,6 +29,7 @@ class TableOptions:
       cache_bytes: of the device's memory, for rows in use, all others being in the
         host's; 0 for one tier.
       cache_strategy: which rows leave it first: "lru" or "lfu".
+      row_dtype: what vectors lie in memory as.
       eviction: attributes that `tf_embedding.eviction` makes.
     """
 
@@ -41,6 +42,7 @@ class TableOptions:
     init_capacity: int = 0
     cache_bytes: int = 0
     cache_strategy: str = "lfu"
+    row_dtype: tf.DType = tf.float32
     eviction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def resolve(option: options.EmbeddingVariableOption, num_parts: int) -> TableOpt
         **admission,
         **storage,
         init_capacity=-(-option.init_capacity // num_parts),
+        row_dtype=tf.as_dtype(option.row_dtype),
         eviction=eviction.attributes(
             eviction.as_tuple(option.evict_option), option.collect_evicted, num_parts
         ),

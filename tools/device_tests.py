@@ -36,7 +36,7 @@ import find_cuda  # noqa: E402
 _MAX_REGISTERS = 64
 _MAX_SPILL_BYTES = 48
 
-_TESTS = ["variable", "rules", "admission", "eviction", "stats", "tier"]
+_TESTS = ["variable", "rules", "admission", "eviction", "stats", "delta", "tier", "gpu/bfloat16"]
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "changes_nothing[change9-counts]": "counts that make no sense are no error",

@@ -119,7 +119,8 @@ double Milliseconds(int calls, const std::function<void(int)>& call) {
   for (int i = 0; i < 2; ++i) call(i);
   std::vector<double> times;
   int number = 0;
-  for (int s = 0; s < kSeries; ++s) {
+  const int series = small ? 1 : kSeries;
+  for (int s = 0; s < series; ++s) {
     Check(launchers->synchronize(nullptr));
     const auto start = Clock::now();
     for (int i = 0; i < calls; ++i) call(number++);
@@ -130,7 +131,7 @@ double Milliseconds(int calls, const std::function<void(int)>& call) {
         calls);
   }
   std::sort(times.begin(), times.end());
-  return times[kSeries / 2];
+  return times[series / 2];
 }
 
 void Print(const std::string& what, double ms, double keys, double bytes) {
@@ -156,10 +157,12 @@ int Slots(const std::string& rule) {
   return rule == "sgd" ? 0 : rule == "adagrad" ? 1 : 2;
 }
 
-std::unique_ptr<DeviceTable> MakeTable(int dim, int64_t cache_bytes) {
+std::unique_ptr<DeviceTable> MakeTable(int dim, int64_t cache_bytes,
+                                       RowDtype dtype) {
   DeviceTableOptions options;
   options.name = "bench";
   options.dim = dim;
+  options.row_dtype = dtype;
   options.initializer.kind = InitializerKind::kUniform;
   options.initializer.a = -0.1f;
   options.initializer.b = 0.1f;
@@ -174,8 +177,9 @@ std::unique_ptr<DeviceTable> MakeTable(int dim, int64_t cache_bytes) {
 std::unique_ptr<DeviceTable> Filled(int dim, int64_t rows,
                                     const std::string& rule,
                                     const float* gradients, int64_t batch,
-                                    int64_t cache_bytes = 0) {
-  std::unique_ptr<DeviceTable> table = MakeTable(dim, cache_bytes);
+                                    int64_t cache_bytes = 0,
+                                    RowDtype dtype = RowDtype::kFloat32) {
+  std::unique_ptr<DeviceTable> table = MakeTable(dim, cache_bytes, dtype);
   const BoundRule nothing = Rule(rule, rule == "ftrl" ? 1e-9f : 0.0f);
   Array<int64_t> keys(batch);
   for (int64_t from = 0; from < rows; from += batch) {
@@ -211,14 +215,21 @@ std::vector<Array<int64_t>> Inputs(int64_t n,
   return inputs;
 }
 
+double VectorBytes(int dim, RowDtype dtype) {
+  return dtype == RowDtype::kBfloat16 ? 2.0 * dim : 4.0 * dim;
+}
 // Bytes of a lookup: keys, a bucket's line a distinct key, rows, output.
-double LookupBytes(double n, double distinct, int dim) {
-  return 8 * n + distinct * (64 + 4.0 * dim) + n * 4.0 * dim;
+double LookupBytes(double n, double distinct, int dim,
+                   RowDtype dtype = RowDtype::kFloat32) {
+  return 8 * n + distinct * (64 + VectorBytes(dim, dtype)) + n * 4.0 * dim;
 }
 // Bytes of an update: keys and gradients, the record of each distinct key both
 // ways, its bucket and meta.
-double ApplyBytes(double n, double distinct, int dim, int slots) {
-  return n * (8 + 4.0 * dim) + distinct * (64 + 16 + 8.0 * dim * (1 + slots));
+double ApplyBytes(double n, double distinct, int dim, int slots,
+                  RowDtype dtype = RowDtype::kFloat32) {
+  return n * (8 + 4.0 * dim) +
+         distinct *
+             (64 + 16 + 2 * (VectorBytes(dim, dtype) + 4.0 * dim * slots));
 }
 
 // B0: what the device's memory gives.
@@ -238,7 +249,7 @@ void Ceilings() {
 
 // B1: a million distinct keys, 60 % of them there, as HierarchicalKV measures.
 void Find() {
-  const int64_t n = small ? 1 << 12 : 1 << 20;
+  const int64_t n = small ? 1 << 9 : 1 << 20;
   for (const int dim : {8, 32, 64}) {
     for (const double load : {0.5, 0.75}) {
       // Of 5 slots a bucket, 2^k buckets; the table doubles at 0.75.
@@ -280,35 +291,44 @@ void Train() {
   const int dim = 128;
   const int64_t rows = small ? 1 << 14 : 16 << 20;
   const int64_t n = small ? 1 << 12 : 1048570;
-  for (const std::string name : {"sgd", "adagrad", "adam", "ftrl"}) {
-    Array<float> out(n * dim), gradients(n * dim);
-    Check(launchers->set_zero(gradients.data(), n * dim * 4, nullptr));
-    const auto table = Filled(dim, rows, name, gradients.data(), n);
-    Random random(2);
-    double distinct;
-    const auto inputs = Inputs(
-        n, [&] { return KeyOf(random.PowerLaw(rows, 1.05)); }, &distinct);
+  Array<float> out(n * dim), gradients(n * dim);
+  Check(launchers->set_zero(gradients.data(), n * dim * 4, nullptr));
+  Random random(2);
+  double distinct;
+  const auto inputs =
+      Inputs(n, [&] { return KeyOf(random.PowerLaw(rows, 1.05)); }, &distinct);
+  const auto measure = [&](const std::string& name, RowDtype dtype) {
+    const std::string what =
+        dtype == RowDtype::kBfloat16 ? ", dim 128 in bfloat16" : ", dim 128";
+    const auto table = Filled(dim, rows, name, gradients.data(), n, 0, dtype);
     if (name == "sgd") {
-      Print("B2 forward, dim 128, power law 1.05",
+      Print("B2 forward" + what,
             Milliseconds(20,
                          [&](int i) {
                            Check(table->Lookup(inputs[i % kInputs].data(), n,
                                                out.data(), nullptr));
                          }),
             static_cast<double>(n),
-            LookupBytes(static_cast<double>(n), distinct, dim));
+            LookupBytes(static_cast<double>(n), distinct, dim, dtype));
     }
     const BoundRule rule = Rule(name, 0.01f);
-    Print("B2 backward, dim 128, power law 1.05, " + name,
-          Milliseconds(10,
-                       [&](int i) {
-                         int64_t reset;
-                         Check(table->Apply(rule, inputs[i % kInputs].data(),
-                                            gradients.data(), nullptr, n, i,
-                                            nullptr, &reset));
-                       }),
-          static_cast<double>(n),
-          ApplyBytes(static_cast<double>(n), distinct, dim, Slots(name)));
+    Print(
+        "B2 backward" + what + ", " + name,
+        Milliseconds(10,
+                     [&](int i) {
+                       int64_t reset;
+                       Check(table->Apply(rule, inputs[i % kInputs].data(),
+                                          gradients.data(), nullptr, n, i,
+                                          nullptr, &reset));
+                     }),
+        static_cast<double>(n),
+        ApplyBytes(static_cast<double>(n), distinct, dim, Slots(name), dtype));
+  };
+  for (const char* const name : {"sgd", "adagrad", "adam", "ftrl"}) {
+    measure(name, RowDtype::kFloat32);
+  }
+  for (const char* const name : {"sgd", "adam"}) {
+    measure(name, RowDtype::kBfloat16);
   }
 }
 

@@ -92,6 +92,10 @@ class ChangeLog {
       removed_.Clear();
       return;
     }
+    Gone(hash, key);
+  }
+  // However many there are.
+  void Gone(uint64_t hash, int64_t key) noexcept {
     removed_.Insert(hash, key, now());
   }
   void Moved(uint32_t from, uint32_t to) noexcept { marks_[to] = marks_[from]; }

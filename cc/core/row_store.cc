@@ -22,9 +22,7 @@ RowLayout::RowLayout(int dim, int vector_slots, int scalar_slots,
     : dim(dim), vector_slots(vector_slots), scalar_slots(scalar_slots) {
   if (with_recency) meta_stride += static_cast<int64_t>(sizeof(uint32_t));
   const int64_t bytes = static_cast<int64_t>(width()) * sizeof(float);
-  // Wide records start on 16 bytes, so that vector loads rarely straddle a
-  // line; for narrow ones the padding would cost more than it gives.
-  stride = bytes < 64 ? bytes : (bytes + 15) / 16 * 16;
+  stride = RecordStride(bytes);
   while (rows_per_slab() * 2 * stride <= kSlabBytes) ++slab_shift;
 }
 

@@ -47,6 +47,13 @@ struct RowMeta {
 
 constexpr int64_t kMetaBytes = sizeof(RowMeta);
 
+// From one record of so many bytes to the next.
+constexpr int64_t RecordStride(int64_t bytes) {
+  // Wide records start on 16 bytes, so that vector loads rarely straddle a
+  // line; for narrow ones the padding would cost more than it gives.
+  return bytes < 64 ? bytes : (bytes + 15) / 16 * 16;
+}
+
 // What a row looks like; the same in all shards of a table.
 struct RowLayout {
   RowLayout() = default;

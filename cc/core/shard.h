@@ -116,6 +116,11 @@ class Shard {
   void MarkChanged(uint32_t row) noexcept {
     if (changes_ != nullptr) changes_->Mark(row);
   }
+  // Of a key without a row, in a shard with a log.
+  void MarkGone(uint64_t hash, int64_t key) {
+    changes_->ReserveRemoval();
+    changes_->Gone(hash, key);
+  }
 
   // Makes room for n more keys. Call before Insert; may move the first rows.
   void Reserve(int64_t n) {

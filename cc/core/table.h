@@ -78,6 +78,8 @@
 
 namespace tf_embedding {
 
+struct TableSnapshot;
+
 constexpr int kMaxDim = 4096;
 constexpr int kMaxLog2Shards = 10;
 // What version says of a key without a row.
@@ -320,6 +322,12 @@ class EmbeddingTable {
   // Of the delta that was started last.
   Status DeltaSince(const std::string& consumer, uint32_t* since) const;
   void ForgetConsumer(const std::string& consumer);
+  // For a table that is a copy of another one: what it holds, and the delta
+  // from what that held before to now, which it holds, begun for a consumer.
+  // Nobody else may know the table, nor have followed it.
+  Status Snapshot(TableSnapshot* snapshot) const;
+  Status FollowSince(const std::string& consumer, const TableSnapshot& before,
+                     const TableSnapshot& now);
 
   // Removes and sets the rows of a delta, which must hold slots of the table's
   // rule. Rows change one by one, each whole, beside lookups and updates.

@@ -44,6 +44,7 @@ struct CutRow {
 
 // A batch, sorted by row. Keys that a filter refused have none and stand last.
 struct SortedBatch {
+  const int64_t* keys;  // as the batch came; only updates read them
   const uint32_t* rows;
   const uint32_t* positions;
   int64_t n;
@@ -157,7 +158,7 @@ struct SumPieces {
 };
 
 // Item j: if place j is the first of its row, updates the row.
-template <class Rule>
+template <class Rule, class Value>
 struct ApplyRows {
   RowsView rows;
   Rule rule;
@@ -182,34 +183,45 @@ struct ApplyRows {
       while (at.end < batch.n && batch.rows[at.end] == row) ++at.end;
     }
     const int dim = rows.dim;
-    float* const scalars = at.record + (1 + Rule::kVectorSlots) * dim;
+    auto* const vector = reinterpret_cast<Value*>(at.record);
+    float* const vector_slots = at.record + VectorFloats<Value>(dim);
+    float* const scalars = vector_slots + Rule::kVectorSlots * dim;
     float sum = 0;
     if constexpr (Rule::kReduces) sum = SumTerms(group, at);
     // Every lane computes the row's part for itself; one keeps what it changed.
     float own_scalars[kMaxScalarSlots] = {};
     for (int k = 0; k < Rule::kScalarSlots; ++k) own_scalars[k] = scalars[k];
     const float for_columns = rule.Row(sum, dim, own_scalars);
+    RowMeta* const meta = rows.Meta(row);
+    const UpdateRounding<Value> rounding(
+        rows.seed, batch.keys[batch.positions[j]], version, meta->frequency);
     group.Sync();
     if (group.rank() == 0) {
       for (int k = 0; k < Rule::kScalarSlots; ++k) scalars[k] = own_scalars[k];
-      RowMeta* const meta = rows.Meta(row);
       *meta = RowMeta{AddSaturating(meta->frequency, Count(at)), version};
     }
-    for (int base = 0; base < dim; base += kColumnsAtOnce * group.size()) {
-      float g[kColumnsAtOnce] = {};
-      SumOf<kColumnsAtOnce>(group, at, base, g);
-      for (int u = 0; u < kColumnsAtOnce; ++u) {
+    // Of a lane of 32, columns share random words (bfloat16.h); those of other
+    // lanes would each keep some in registers.
+    constexpr int kColumns =
+        sizeof(Value) == sizeof(float) || Group::size() == 32 ? kColumnsAtOnce
+                                                              : 1;
+    for (int base = 0; base < dim; base += kColumns * group.size()) {
+      float g[kColumns] = {};
+      SumOf<kColumns>(group, at, base, g);
+      // A copy, so that no words stay in registers over the loop's end.
+      UpdateRounding<Value> rounded = rounding;
+      for (int u = 0; u < kColumns; ++u) {
         const int c = base + group.rank() + u * group.size();
         if (c >= dim) continue;
         float slots[Rule::kVectorSlots + 1] = {};
         for (int k = 0; k < Rule::kVectorSlots; ++k) {
-          slots[k] = at.record[(k + 1) * dim + c];
+          slots[k] = vector_slots[k * dim + c];
         }
-        float value = at.record[c];
+        float value = ToFloat(vector[c]);
         rule.Column(g[u], for_columns, value, slots);
-        at.record[c] = value;
+        vector[c] = rounded(value, c);
         for (int k = 0; k < Rule::kVectorSlots; ++k) {
-          at.record[(k + 1) * dim + c] = slots[k];
+          vector_slots[k * dim + c] = slots[k];
         }
       }
     }
@@ -263,16 +275,18 @@ struct ApplyRows {
   template <class Group>
   TFE_DEVICE float SumTerms(const Group& group, const Row& at) const {
     const int dim = rows.dim;
+    auto* const vector = reinterpret_cast<const Value*>(at.record);
+    float* const vector_slots = at.record + VectorFloats<Value>(dim);
     return SumColumns(group, dim, [&](int c) {
       float g[1] = {};
       SumOf<1>(group, at, c - group.rank(), g);
       float slots[Rule::kVectorSlots + 1] = {};
       for (int k = 0; k < Rule::kVectorSlots; ++k) {
-        slots[k] = at.record[(k + 1) * dim + c];
+        slots[k] = vector_slots[k * dim + c];
       }
-      const float term = rule.Term(g[0], at.record[c], slots);
+      const float term = rule.Term(g[0], ToFloat(vector[c]), slots);
       for (int k = 0; k < Rule::kVectorSlots; ++k) {
-        at.record[(k + 1) * dim + c] = slots[k];
+        vector_slots[k * dim + c] = slots[k];
       }
       return term;
     });

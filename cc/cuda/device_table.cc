@@ -200,6 +200,7 @@ Status DeviceTable::SetInitializer(
   allocator_->Release(const_cast<float*>(initial_.matrix));
   initial_ = view;
   content_.view.initial = view;
+  content_.view.rows.seed = view.seed;
   initializer_ = std::move(initializer);
   return Status();
 }
@@ -224,6 +225,8 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
                             RowsView* rows) const {
   *rows = RowsView();
   rows->dim = options_.dim;
+  rows->dtype = options_.row_dtype;
+  rows->seed = initial_.seed;
   if (rule != nullptr) {
     rows->vector_slots = static_cast<int>(rule->vector_slots.size());
     rows->scalar_slots = static_cast<int>(rule->scalar_slots.size());
@@ -231,8 +234,8 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
     std::copy_n(initial_slots + rows->vector_slots, rows->scalar_slots,
                 rows->initial_scalar_slots);
   }
-  rows->stride =
-      RowLayout(options_.dim, rows->vector_slots, rows->scalar_slots).stride;
+  rows->stride = RecordStride((rows->vector_floats() + rows->slot_width()) *
+                              int64_t{sizeof(float)});
   rows->owned = eviction_ != nullptr;
   // Owners are of eight bytes each.
   if (rows->owned) rows->stride = (rows->stride + 7) / 8 * 8;
@@ -613,7 +616,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   TFE_RETURN_IF_ERROR(
       FindOrInsert(&content_, keys, n, version, &values, space, stream));
   uint32_t* const num_pieces = space.flags + 1;
-  const SortedBatch batch{space.sorted_rows, space.sorted_positions, n};
+  const SortedBatch batch{keys, space.sorted_rows, space.sorted_positions, n};
   if (n > kPiece) {
     TFE_CHECK_DEVICE(launchers_->cut_pieces(
         CutPieces{batch, space.cut, space.pieces, num_pieces}, n, stream));

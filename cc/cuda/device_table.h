@@ -77,6 +77,7 @@ std::unique_ptr<DeviceAllocator> MakeDeviceAllocator(
 struct DeviceTableOptions {
   std::string name;  // for errors
   int dim = 0;
+  RowDtype row_dtype = RowDtype::kFloat32;  // what vectors lie in memory as
   InitializerSpec initializer;
   int64_t reserve = 0;  // rows for which there is room from the start
   AdmissionSpec admission;

@@ -75,8 +75,8 @@ Status DeviceTable::EndBatch(Content* content, const EvictionMoment& moment,
                              const BatchSpace& space, int64_t n, void* stream) {
   if (eviction_ == nullptr) return Status();
   TFE_CHECK_DEVICE(launchers_->touch_rows(
-      TouchRows{content->view,
-                SortedBatch{space.sorted_rows, space.sorted_positions, n}},
+      TouchRows{content->view, SortedBatch{/*keys=*/nullptr, space.sorted_rows,
+                                           space.sorted_positions, n}},
       n, stream));
   TFE_RETURN_IF_ERROR(SweepSlice(*content, moment, n * kSweptPerKey, stream));
   return bounded() ? EvictToBound(*content, stream) : Status();

@@ -250,9 +250,11 @@ struct MarkByRules {
     float norm = 0;
     if constexpr (kNorm) {
       if (live) {
-        const float* const vector = table.rows.Record(row);
-        norm = SumColumns(group, table.rows.dim,
-                          [&](int c) { return vector[c] * vector[c]; });
+        const float* const record = table.rows.Record(row);
+        norm = SumColumns(group, table.rows.dim, [&](int c) {
+          const float x = table.rows.Value(record, c);
+          return x * x;
+        });
       }
     }
     if (group.rank() == 0) taken[i] = live && Takes(row, norm) ? 1 : 0;

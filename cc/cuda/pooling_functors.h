@@ -119,9 +119,10 @@ struct LookupBags {
         for (int u = 0; u < kColumns; ++u) {
           const int c = base + group.rank() + u * group.size();
           if (c >= dim) continue;
-          const float value = record != nullptr
-                                  ? record[c]
-                                  : InitialValue(initial, key, dim, c);
+          const float value =
+              record != nullptr
+                  ? rows.Value(record, c)
+                  : rows.Rounded(InitialValue(initial, key, dim, c));
           sums[u] += scale * value;
         }
       }

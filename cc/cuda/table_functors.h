@@ -137,11 +137,16 @@ struct InsertRows {
       rows[i] = row;
     }
     float* const record = table.rows.Record(row);
+    float* const slots = table.rows.Slots(record);
     const int dim = table.rows.dim;
     const int width = dim + table.rows.slot_width();
     for (int c = group.rank(); c < width; c += group.size()) {
-      record[c] = c < dim ? InitialValue(table.initial, key, dim, c)
-                          : InitialSlot(table.rows, c - dim);
+      if (c < dim) {
+        table.rows.SetValue(record, c,
+                            InitialValue(table.initial, key, dim, c));
+      } else {
+        slots[c - dim] = InitialSlot(table.rows, c - dim);
+      }
     }
   }
 };
@@ -218,6 +223,32 @@ TFE_DEVICE void CopyValues(const Group& group, const float* from, int n,
   for (int c = group.rank(); c < n; c += group.size()) to[c] = from[c];
 }
 
+// The vector of a record, or into one.
+template <class Group>
+TFE_DEVICE void ReadVector(const Group& group, const RowsView& rows,
+                           const float* record, float* to) {
+  for (int c = group.rank(); c < rows.dim; c += group.size()) {
+    to[c] = rows.Value(record, c);
+  }
+}
+template <class Group>
+TFE_DEVICE void SetVector(const Group& group, const RowsView& rows,
+                          const float* from, float* record) {
+  for (int c = group.rank(); c < rows.dim; c += group.size()) {
+    rows.SetValue(record, c, from[c]);
+  }
+}
+
+// What keys without a row read.
+template <class Group>
+TFE_DEVICE void ReadInitial(const Group& group, const RowsView& rows,
+                            const InitialView& initial, int64_t key,
+                            float* to) {
+  for (int c = group.rank(); c < rows.dim; c += group.size()) {
+    to[c] = rows.Rounded(InitialValue(initial, key, rows.dim, c));
+  }
+}
+
 // The vector of each key, or the one that it would be born with.
 struct Lookup {
   IndexView index;
@@ -231,23 +262,27 @@ struct Lookup {
   TFE_DEVICE void operator()(const Group& group, int64_t i) const {
     const int64_t key = keys[i];
     const uint32_t row = FindRow(index, key);
-    const int dim = rows.dim;
-    float* const to = out + i * dim;
+    float* const to = out + i * rows.dim;
     if (row == kNoRow) {
       if (group.rank() == 0) tallies->CountMiss(i);
-      for (int c = group.rank(); c < dim; c += group.size()) {
-        to[c] = InitialValue(initial, key, dim, c);
-      }
-      return;
+      ReadInitial(group, rows, initial, key, to);
+    } else {
+      ReadVector(group, rows, rows.Record(row), to);
     }
-    CopyValues(group, rows.Record(row), dim, to);
   }
 };
 
 // The same, four columns at a time: dim, the stride and out allow it.
-struct alignas(16) FourFloats {
-  float values[4];
+template <class Value>
+struct alignas(4 * sizeof(Value)) Four {
+  Value values[4];
 };
+TFE_DEVICE Four<float> ToFloats(const Four<float>& four) { return four; }
+TFE_DEVICE Four<float> ToFloats(const Four<Bfloat16>& four) {
+  return {{ToFloat(four.values[0]), ToFloat(four.values[1]),
+           ToFloat(four.values[2]), ToFloat(four.values[3])}};
+}
+template <class Value>
 struct LookupFours {
   IndexView index;
   RowsView rows;
@@ -261,19 +296,17 @@ struct LookupFours {
     const int64_t key = keys[i];
     const uint32_t row = FindRow(index, key);
     const int dim = rows.dim;
-    auto* const to = reinterpret_cast<FourFloats*>(out + i * dim);
+    auto* const to = reinterpret_cast<Four<float>*>(out + i * dim);
     if (row != kNoRow) {
       const auto* const from =
-          reinterpret_cast<const FourFloats*>(rows.Record(row));
+          reinterpret_cast<const Four<Value>*>(rows.Record(row));
       for (int f = group.rank(); f < dim / 4; f += group.size()) {
-        to[f] = from[f];
+        to[f] = ToFloats(from[f]);
       }
       return;
     }
     if (group.rank() == 0) tallies->CountMiss(i);
-    for (int c = group.rank(); c < dim; c += group.size()) {
-      out[i * dim + c] = InitialValue(initial, key, dim, c);
-    }
+    ReadInitial(group, rows, initial, key, out + i * dim);
   }
 };
 
@@ -290,13 +323,13 @@ struct DeviceColumns {
 template <class Group>
 TFE_DEVICE void CopyRow(const Group& group, const RowsView& rows, uint32_t row,
                         int64_t key, int64_t i, const DeviceColumns& out) {
-  const float* const record = rows.Record(row);
+  float* const record = rows.Record(row);
   const int width = rows.slot_width();
   if (out.values != nullptr) {
-    CopyValues(group, record, rows.dim, out.values + i * rows.dim);
+    ReadVector(group, rows, record, out.values + i * rows.dim);
   }
   if (out.slots != nullptr) {
-    CopyValues(group, record + rows.dim, width, out.slots + i * width);
+    CopyValues(group, rows.Slots(record), width, out.slots + i * width);
   }
   if (group.rank() != 0) return;
   const RowMeta meta = *rows.Meta(row);
@@ -321,11 +354,9 @@ struct FindWholeRows {
       CopyRow(group, table.rows, row, key, i, out);
       return;
     }
-    const int dim = table.rows.dim;
     const int width = table.rows.slot_width();
-    for (int c = group.rank(); c < dim; c += group.size()) {
-      out.values[i * dim + c] = InitialValue(table.initial, key, dim, c);
-    }
+    ReadInitial(group, table.rows, table.initial, key,
+                out.values + i * table.rows.dim);
     for (int c = group.rank(); c < width; c += group.size()) {
       out.slots[i * width + c] = InitialSlot(table.rows, c);
     }
@@ -354,8 +385,8 @@ struct SetVectors {
   TFE_DEVICE void operator()(const Group& group, int64_t j) const {
     if (!IsLast(sorted_rows, n, j)) return;
     const uint32_t row = sorted_rows[j];
-    CopyValues(group, values + int64_t{positions[j]} * rows.dim, rows.dim,
-               rows.Record(row));
+    SetVector(group, rows, values + int64_t{positions[j]} * rows.dim,
+              rows.Record(row));
     if (group.rank() == 0) rows.Meta(row)->version = version;
   }
 };
@@ -378,8 +409,8 @@ struct SetRows {
     const int64_t i = positions[j];
     float* const record = rows.Record(row);
     const int width = rows.slot_width();
-    CopyValues(group, values + i * rows.dim, rows.dim, record);
-    CopyValues(group, slots + i * width, width, record + rows.dim);
+    SetVector(group, rows, values + i * rows.dim, record);
+    CopyValues(group, slots + i * width, width, rows.Slots(record));
     if (group.rank() == 0) {
       *rows.Meta(row) = RowMeta{static_cast<uint32_t>(frequency[i]),
                                 static_cast<uint32_t>(version[i])};
@@ -412,10 +443,12 @@ struct ConvertRows {
   TFE_DEVICE void operator()(const Group& group, int64_t r) const {
     const auto row = static_cast<uint32_t>(r);
     float* const record = to.Record(row);
-    CopyValues(group, from.Record(row), to.dim, record);
+    // The same dim and dtype, so the same bytes, but for what pads them.
+    CopyValues(group, from.Record(row), to.vector_floats(), record);
+    float* const slots = to.Slots(record);
     const int width = to.slot_width();
     for (int c = group.rank(); c < width; c += group.size()) {
-      record[to.dim + c] = InitialSlot(to, c);
+      slots[c] = InitialSlot(to, c);
     }
     if (group.rank() != 0) return;
     *to.Meta(row) = *from.Meta(row);

@@ -22,6 +22,10 @@
 //
 // and in a table that evicts [ record x R | meta x R | owner x R ].
 //
+// Of rows in bfloat16 (cc/core/bfloat16.h) the vector is, two values to the
+// place of one; slots and all arithmetic are float32. Initial and set values
+// are rounded to nearest, updates stochastically.
+//
 // The view has the addresses of all slabs (1.5 KB of kernel arguments, read
 // from the constant cache).
 //
@@ -34,6 +38,7 @@
 
 #include <cstdint>
 
+#include "cc/core/bfloat16.h"
 #include "cc/core/hash.h"
 #include "cc/core/index.h"
 #include "cc/core/initial_value.h"
@@ -63,6 +68,15 @@ struct IndexView {
   IndexBucket* buckets = nullptr;
   uint32_t num_buckets = 0;
 };
+
+// What vectors lie in memory as.
+enum class RowDtype { kFloat32, kBfloat16 };
+
+// How many floats a vector takes the place of.
+template <class Value>
+TFE_HOST_DEVICE constexpr int VectorFloats(int dim) {
+  return sizeof(Value) == sizeof(float) ? dim : (dim + 1) / 2;
+}
 
 // Whose a row is, and when it was used last.
 struct RowOwner {
@@ -122,6 +136,32 @@ struct RowsView {
   TFE_HOST_DEVICE int slot_width() const {
     return dim * vector_slots + scalar_slots;
   }
+  TFE_HOST_DEVICE bool in_bfloat16() const {
+    return dtype == RowDtype::kBfloat16;
+  }
+  TFE_HOST_DEVICE int vector_floats() const {
+    return in_bfloat16() ? VectorFloats<Bfloat16>(dim)
+                         : VectorFloats<float>(dim);
+  }
+  TFE_HOST_DEVICE float* Slots(float* record) const {
+    return record + vector_floats();
+  }
+  // Column c of a record's vector.
+  TFE_HOST_DEVICE float Value(const float* record, int c) const {
+    return in_bfloat16() ? ToFloat(reinterpret_cast<const Bfloat16*>(record)[c])
+                         : record[c];
+  }
+  TFE_HOST_DEVICE void SetValue(float* record, int c, float value) const {
+    if (in_bfloat16()) {
+      reinterpret_cast<Bfloat16*>(record)[c] = RoundToNearest(value);
+    } else {
+      record[c] = value;
+    }
+  }
+  // What a value that is set reads as.
+  TFE_HOST_DEVICE float Rounded(float value) const {
+    return in_bfloat16() ? ToFloat(RoundToNearest(value)) : value;
+  }
   // Of a row with all that stands beside it.
   TFE_HOST_DEVICE int64_t row_bytes() const {
     return stride + static_cast<int64_t>(sizeof(RowMeta)) +
@@ -141,8 +181,10 @@ struct RowsView {
   int64_t stride = 4;  // bytes from one record to the next
   bool owned = false;  // whether rows have owners
   int dim = 1;
+  RowDtype dtype = RowDtype::kFloat32;
   int vector_slots = 0;
   int scalar_slots = 0;
+  uint64_t seed = 0;  // of the rounding of updates
   float initial_vector_slots[kMaxVectorSlots] = {};
   float initial_scalar_slots[kMaxScalarSlots] = {};
 };

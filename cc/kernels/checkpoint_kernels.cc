@@ -92,6 +92,7 @@ class SaveBlocksOp : public OpKernel {
                     "part is ", part_, " and num_parts ", num_parts_,
                     "; they must be below that, and at most ", kMaxParts)));
     OP_REQUIRES_OK(context, context->GetAttr("consumer", &consumer_));
+    OP_REQUIRES_OK(context, context->GetAttr("all_rows", &all_rows_));
   }
   void Compute(OpKernelContext* context) override {
     TableRef table;
@@ -101,6 +102,9 @@ class SaveBlocksOp : public OpKernel {
                    ToTensorFlow(table->table()->EvictForSave(&executor)));
     uint32_t since = 0;
     if (!consumer_.empty()) {
+      OP_REQUIRES_OK(context, table->BeginSave(consumer_, all_rows_));
+    }
+    if (!consumer_.empty() && !all_rows_) {
       OP_REQUIRES_OK(
           context, ToTensorFlow(table->table()->DeltaSince(consumer_, &since)));
       OP_REQUIRES(context, since > 0,
@@ -121,6 +125,7 @@ class SaveBlocksOp : public OpKernel {
  private:
   int64_t part_, num_parts_;
   std::string consumer_;
+  bool all_rows_;
 };
 
 class LoadBlocksOp : public OpKernel {

@@ -81,7 +81,7 @@ class ForgetConsumerOp : public ConsumerOp {
 };
 
 #define TFE_REGISTER(name, kernel) \
-  REGISTER_KERNEL_BUILDER(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
+  TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
 TFE_REGISTER("StartDelta", StartDeltaOp);
 TFE_REGISTER("DeltaSince", DeltaSinceOp);

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "cc/cuda/device_table.h"
+#include "cc/kernels/device_consumers.h"
 #include "cc/kernels/resource.h"
 
 #if !defined(TF_EMBEDDING_DEVICE_ON_HOST)
@@ -57,6 +58,7 @@ class DeviceTableResource : public tensorflow::ResourceBase {
            " on a device";
   }
   DeviceTable* table() const { return table_.get(); }
+  DeviceConsumers* consumers() { return &consumers_; }
   bool initialized() const {
     return initialized_.load(std::memory_order_acquire);
   }
@@ -66,6 +68,7 @@ class DeviceTableResource : public tensorflow::ResourceBase {
 
  private:
   const std::unique_ptr<DeviceTable> table_;
+  DeviceConsumers consumers_;
   std::atomic<bool> initialized_{false};
 };
 

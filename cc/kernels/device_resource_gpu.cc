@@ -21,7 +21,13 @@ class HostCopy final : public TableResource {
     TF_RETURN_IF_ERROR(ToTensorFlow(
         device_->table()->FromHost(*table(), StreamOf(context), &executor)));
     if (initialized()) device_->set_initialized();
+    device_->consumers()->ContentChanged();
     return absl::OkStatus();
+  }
+
+  absl::Status BeginSave(const std::string& consumer, bool all_rows) override {
+    return ToTensorFlow(
+        device_->consumers()->Save(consumer, all_rows, table()));
   }
 
  private:

@@ -47,6 +47,12 @@ class TableResource : public tensorflow::ResourceBase {
   virtual absl::Status Publish(tensorflow::OpKernelContext* /*context*/) {
     return absl::OkStatus();
   }
+  // A save for a consumer of deltas calls this first: a copy of a table on a
+  // device has to learn what changed.
+  virtual absl::Status BeginSave(const std::string& /*consumer*/,
+                                 bool /*all_rows*/) {
+    return absl::OkStatus();
+  }
 
  private:
   const std::unique_ptr<EmbeddingTable> table_;

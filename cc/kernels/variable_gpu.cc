@@ -62,6 +62,11 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("cache_strategy", &strategy));
     options_.cache_strategy =
         strategy == "lru" ? CacheStrategy::kLru : CacheStrategy::kLfu;
+    tensorflow::DataType row_dtype;
+    OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
+    if (row_dtype == tensorflow::DT_BFLOAT16) {
+      options_.row_dtype = RowDtype::kBfloat16;
+    }
     options_.name = name();
   }
 
@@ -186,6 +191,7 @@ class ClearOp : public OpKernel {
     OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
     OP_REQUIRES_OK(context,
                    ToTensorFlow(table->table()->Clear(StreamOf(context))));
+    table->consumers()->ContentChanged();
     table->set_initialized();
   }
 };

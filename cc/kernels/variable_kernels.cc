@@ -40,6 +40,13 @@ class VariableHandleOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("log2_shards", &log2_shards));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
+    tensorflow::DataType row_dtype;
+    OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
+    OP_REQUIRES(context, row_dtype == tensorflow::DT_FLOAT,
+                absl::UnimplementedError(absl::StrCat(
+                    "row_dtype is ", tensorflow::DataTypeString(row_dtype),
+                    ", but rows on the CPU are float32; make the variable "
+                    "under tf.device(\"/GPU:0\"), or without row_dtype")));
     OP_REQUIRES(context, log2_shards <= kMaxLog2Shards,
                 absl::InvalidArgumentError(
                     absl::StrCat("log2_shards is ", log2_shards,

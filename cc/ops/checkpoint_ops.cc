@@ -14,6 +14,7 @@ REGISTER_OP("TfEmbedding>SaveBlocks")
     .Attr("part: int >= 0 = 0")
     .Attr("num_parts: int >= 1 = 1")
     .Attr("consumer: string = ''")
+    .Attr("all_rows: bool = false")
     .Output("blocks: variant")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -28,6 +29,7 @@ its bytes, each row whole, when it is written, so a save never holds the table
 a second time.
 consumer: of the delta that StartDelta began, which then holds what changed
 since its base; empty for all rows.
+all_rows: the consumer gets all rows, to base its next delta on.
 )");
 
 REGISTER_OP("TfEmbedding>LoadBlocks")

@@ -18,6 +18,7 @@
 #include "cc/core/checkpoint_writer.h"
 #include "cc/core/crc32c.h"
 #include "cc/core/table.h"
+#include "cc/core/table_snapshot.h"
 #include "tests/cc/executors.h"
 #include "tests/cc/random.h"
 #include "tests/cc/table_util.h"
@@ -106,6 +107,81 @@ struct Follower {
     EXPECT_OK(table->FinishDelta(name));
   }
 };
+
+// A copy of the table that keeps no log, as one on a device does.
+std::unique_ptr<EmbeddingTable> Copy(const EmbeddingTable& table,
+                                     int log2_shards) {
+  auto copy = MakeTable(kDim, log2_shards);
+  SerialExecutor executor;
+  EXPECT_OK(testing::ImportAll(ExportAll(table), /*replace=*/true, copy.get(),
+                               &executor));
+  return copy;
+}
+
+TEST(WhatChangedBetweenTwoMomentsIsADelta) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    testing::Trace trace("seed ", seed);
+    testing::Rng rng(seed);
+    const auto table = MakeTable(kDim, 3);
+    Train(table.get(), {1, 2, 3, 1000});
+    const auto follower = Copy(*table, 2);
+    TableSnapshot before;
+    EXPECT_OK(table->Snapshot(&before));
+    for (int round = 0; round < 15; ++round) {
+      std::vector<int64_t> changed;
+      for (int64_t action = rng.Below(4); action > 0; --action) {
+        std::vector<int64_t> keys(1 + rng.Below(30));
+        for (int64_t& key : keys) key = rng.Below(200) - 100;
+        changed.insert(changed.end(), keys.begin(), keys.end());
+        if (rng.Below(3) == 0) {
+          Remove(table.get(), keys);
+        } else {
+          Train(table.get(), keys);
+        }
+      }
+      const auto copy = Copy(*table, static_cast<int>(seed % 5));
+      TableSnapshot now;
+      EXPECT_OK(copy->Snapshot(&now));
+      EXPECT_TRUE(now.rule == "adagrad");
+      EXPECT_OK(copy->FollowSince("one", before, now));
+      uint32_t since;
+      EXPECT_OK(copy->DeltaSince("one", &since));
+      EXPECT_TRUE(since > 0);
+      DeltaReport report;
+      EXPECT_OK(Apply({Save(*copy, since)}, RestoreOptions(), follower.get(),
+                      &report));
+      EXPECT_TRUE(ExportAll(*follower) == ExportAll(*table));
+      std::sort(changed.begin(), changed.end());
+      const auto end = std::unique(changed.begin(), changed.end());
+      EXPECT_TRUE(report.rows + report.removed <= end - changed.begin());
+      before = now;
+    }
+  }
+}
+
+TEST(EveryPartOfARowTellsThatItChanged) {
+  const auto table = MakeTable(kDim, 2);
+  Train(table.get(), {7, 8});
+  const Contents contents = ExportAll(*table);
+  TableSnapshot before;
+  EXPECT_OK(table->Snapshot(&before));
+  for (int part = 0; part < 4; ++part) {
+    Contents changed = contents;
+    testing::Row& row = changed.rows[7];
+    if (part == 0) row.values[kDim - 1] = -row.values[kDim - 1];
+    if (part == 1) row.slots[0] += 1;
+    if (part == 2) ++row.frequency;
+    if (part == 3) ++row.version;
+    SerialExecutor executor;
+    EXPECT_OK(
+        testing::ImportAll(changed, /*replace=*/true, table.get(), &executor));
+    TableSnapshot now;
+    EXPECT_OK(table->Snapshot(&now));
+    EXPECT_EQ(now.rows.size(), size_t{2});
+    EXPECT_TRUE(now.rows[0].hash != before.rows[0].hash);
+    EXPECT_EQ(now.rows[1].hash, before.rows[1].hash);
+  }
+}
 
 TEST(CopiesFollowAnyHistory) {
   for (uint64_t seed = 0; seed < 30; ++seed) {

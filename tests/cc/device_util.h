@@ -130,7 +130,7 @@ inline int64_t NextCacheBytes(int /*dim*/) { return 0; }
 
 inline std::unique_ptr<DeviceTable> MakeDeviceTable(
     int dim, InitializerSpec spec, const AdmissionSpec& admission = {},
-    const EvictionOptions& eviction = {}) {
+    const EvictionOptions& eviction = {}, RowDtype dtype = RowDtype::kFloat32) {
   DeviceTableOptions options;
   options.name = "words";
   options.dim = dim;
@@ -138,19 +138,23 @@ inline std::unique_ptr<DeviceTable> MakeDeviceTable(
   options.admission = admission;
   options.eviction = eviction;
   options.cache_bytes = NextCacheBytes(dim);
+  options.row_dtype = dtype;
   std::unique_ptr<DeviceTable> table;
   EXPECT_OK(DeviceTable::Create(
       options, launchers, MakeDeviceAllocator(launchers), nullptr, &table));
   return table;
 }
 
-// A table on the device and its twin of the host.
+// A table on the device and its twin of the host. Of one in bfloat16, without a
+// filter, the twin's vectors are rounded here after each update.
 struct Pair {
   explicit Pair(int dim, InitializerKind kind = InitializerKind::kUniform,
                 const AdmissionSpec& admission = {},
-                const EvictionOptions& eviction = {})
+                const EvictionOptions& eviction = {},
+                RowDtype dtype = RowDtype::kFloat32)
       : dim(dim),
-        device(MakeDeviceTable(dim, Spec(kind), admission, eviction)) {
+        in_bfloat16(dtype == RowDtype::kBfloat16),
+        device(MakeDeviceTable(dim, Spec(kind), admission, eviction, dtype)) {
     TableOptions options;
     options.dim = dim;
     options.log2_shards = 3;
@@ -159,17 +163,70 @@ struct Pair {
     options.eviction = eviction;
     EXPECT_OK(EmbeddingTable::Create(std::move(options), &host));
   }
+  Pair(int dim, InitializerKind kind, RowDtype dtype)
+      : Pair(dim, kind, AdmissionSpec(), EvictionOptions(), dtype) {}
+
+  std::vector<float> Rounded(std::vector<float> values) const {
+    if (!in_bfloat16) return values;
+    for (float& value : values) value = ToFloat(RoundToNearest(value));
+    return values;
+  }
+
+  Columns FindOnHost(const std::vector<int64_t>& keys) const {
+    Columns rows;
+    EXPECT_OK(host->Find(keys.data(), static_cast<int64_t>(keys.size()),
+                         rows.Allocate(dim), &executor));
+    return rows;
+  }
+
+  // Gives keys without a row one of rounded initial values.
+  void BearOnHost(const std::vector<int64_t>& keys) {
+    const Columns rows = FindOnHost(keys);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (rows.found[i]) continue;
+      const std::vector<float> born =
+          Rounded(rows.At(static_cast<int64_t>(i), dim).values);
+      EXPECT_OK(host->Upsert(&keys[i], born.data(), 1, 0, &executor));
+    }
+  }
+
+  // Rounds what an update of the host has made of vectors. frequency: of the
+  // keys' rows before it.
+  void RoundOnHost(const std::vector<int64_t>& keys,
+                   const std::vector<int64_t>& frequency, int64_t step) {
+    const Columns rows = FindOnHost(keys);
+    std::vector<float> values = rows.values;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      UpdateRounding<Bfloat16> rounded(Spec(InitializerKind::kUniform).seed,
+                                       keys[i], static_cast<uint32_t>(step),
+                                       static_cast<uint32_t>(frequency[i]));
+      for (int c = 0; c < dim; ++c) {
+        float& value = values[i * dim + c];
+        value = ToFloat(rounded(value, c));
+      }
+    }
+    EXPECT_OK(host->Upsert(keys.data(), values.data(),
+                           static_cast<int64_t>(keys.size()), step, &executor));
+  }
 
   void Apply(const BoundRule& rule, const std::vector<int64_t>& keys,
              const std::vector<float>& gradients,
              const std::vector<int64_t>& counts, int64_t step) {
     const auto n = static_cast<int64_t>(keys.size());
+    std::vector<int64_t> frequency;
+    int64_t reset_before = 0;
+    if (in_bfloat16) {
+      if (n > 0) EXPECT_OK(host->AdoptRule(rule, step, &reset_before));
+      BearOnHost(keys);
+      frequency = FindOnHost(keys).frequency;
+    }
     int64_t reset;
     EXPECT_OK(host->Apply(rule, keys.data(), gradients.data(),
                           counts.empty() ? nullptr : counts.data(), n, step,
                           &executor, &reset));
+    if (in_bfloat16) RoundOnHost(keys, frequency, step);
     EXPECT_EQ(ApplyOnDevice(device.get(), rule, keys, gradients, counts, step),
-              reset);
+              reset_before + reset);
   }
 
   // Returns how many rows began their slots anew.
@@ -191,7 +248,8 @@ struct Pair {
   void Upsert(const std::vector<int64_t>& keys,
               const std::vector<float>& values, int64_t step) {
     const auto n = static_cast<int64_t>(keys.size());
-    EXPECT_OK(host->Upsert(keys.data(), values.data(), n, step, &executor));
+    EXPECT_OK(
+        host->Upsert(keys.data(), Rounded(values).data(), n, step, &executor));
     UpsertOnDevice(device.get(), keys, values, step);
   }
 
@@ -240,15 +298,17 @@ struct Pair {
     const auto n = static_cast<int64_t>(keys.size());
     std::vector<float> expected(n * dim);
     EXPECT_OK(host->Lookup(keys.data(), n, expected.data(), &executor));
-    EXPECT_TRUE(SameValues(LookupOnDevice(*device, keys), expected, exactly));
-    Columns rows, device_rows;
-    EXPECT_OK(host->Find(keys.data(), n, rows.Allocate(dim), &executor));
+    EXPECT_TRUE(
+        SameValues(LookupOnDevice(*device, keys), Rounded(expected), exactly));
+    const Columns rows = FindOnHost(keys);
+    Columns device_rows;
     FindOnDevice(keys, &device_rows);
     for (int64_t i = 0; i < n; ++i) {
       EXPECT_EQ(device_rows.found[i], rows.found[i]);
       const Row row = device_rows.At(i, dim);
       const Row expected_row = rows.At(i, dim);
-      EXPECT_TRUE(SameValues(row.values, expected_row.values, exactly));
+      EXPECT_TRUE(
+          SameValues(row.values, Rounded(expected_row.values), exactly));
       EXPECT_TRUE(SameValues(row.slots, expected_row.slots, exactly));
       EXPECT_EQ(row.frequency, expected_row.frequency);
       EXPECT_EQ(row.version, expected_row.version);
@@ -289,6 +349,7 @@ struct Pair {
   }
 
   const int dim;
+  const bool in_bfloat16;
   std::unique_ptr<EmbeddingTable> host;
   std::unique_ptr<DeviceTable> device;
 };

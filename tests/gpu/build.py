@@ -5,7 +5,7 @@
 
   tests/gpu/build.py [--host]
 
-Puts the device's tests and table_bench into build/gpu, made by nvcc for the GPU
+Puts the device_*_test and table_bench into build/gpu, made by nvcc for the GPU
 of this machine; with --host into build/cc-none, where the C++ tests are, with the
 kernels run by the host.
 """
@@ -13,12 +13,25 @@ kernels run by the host.
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 import sys
 
 _ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, os.path.join(_ROOT, "third_party", "python"))
 import cxx  # noqa: E402
 import find_cuda  # noqa: E402
+
+
+def _archs() -> str:
+    """Of the GPUs of this machine, as TF_EMBEDDING_CUDA_ARCHS has them; 90 if it has none."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    if not shutil.which(command[0]):
+        return "90"
+    said = subprocess.run(command, capture_output=True, text=True).stdout
+    found = {int(major + minor) for major, minor in re.findall(r"(\d+)\.(\d+)", said)}
+    return ";".join(str(arch) for arch in sorted(found)) or "90"
 
 
 def build(host: bool) -> list[str]:
@@ -35,7 +48,7 @@ def build(host: bool) -> list[str]:
         sources = cxx.sources("cc/core/**/*.cc", "cc/cuda/*.cc")
         options = ["-lpthread"]
     else:
-        os.environ["TF_EMBEDDING_CUDA_ARCHS"] = "native"
+        os.environ["TF_EMBEDDING_CUDA_ARCHS"] = _archs()
         cuda = find_cuda.find()
         if not cuda:
             raise SystemExit("nvcc or libcudart_static.a not found; set CUDA_PATH")
@@ -49,13 +62,8 @@ def build(host: bool) -> list[str]:
 
     with cxx.locked(folder):
         core = [job(source, []) for source in sources]
-        mains = [
-            job("tests/cc/device_table_test.cc", of_test),
-            job("tests/cc/device_admission_test.cc", of_test),
-            job("tests/cc/device_eviction_test.cc", of_test),
-            job("tests/cc/device_tier_test.cc", of_test),
-            job("benchmarks/gpu/table_bench.cc", of_bench),
-        ]
+        mains = [job(test, of_test) for test in cxx.sources("tests/cc/device_*_test.cc")]
+        mains.append(job("benchmarks/gpu/table_bench.cc", of_bench))
         cxx.compile_all(device + mains + core)
         programs = []
         for main in mains:
