@@ -41,7 +41,7 @@ class StartDeltaOp : public ConsumerOp {
     std::unique_ptr<EmbeddingTable> copy;
     OP_REQUIRES_OK(context, ToTensorFlow(table->table()->ToHost(
                                 StreamOf(context), &executor, &copy)));
-    uint32_t epoch;
+    uint32_t epoch = 0;
     OP_REQUIRES_OK(context, ToTensorFlow(table->consumers()->Start(
                                 consumer_, *copy, &epoch)));
     since->scalar<int64_t>()() = epoch;
@@ -56,7 +56,7 @@ class DeltaSinceOp : public ConsumerOp {
     OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
     Tensor* since;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &since));
-    uint32_t epoch;
+    uint32_t epoch = 0;
     OP_REQUIRES_OK(context, ToTensorFlow(table->consumers()->Since(
                                 consumer_, table->table()->rule(), &epoch)));
     since->scalar<int64_t>()() = epoch;
