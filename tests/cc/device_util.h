@@ -124,8 +124,11 @@ inline int64_t NextCacheBytes(int dim) {
   const int64_t sizes[] = {row, 20 * row, 300 * row, 70000 * row};
   return sizes[tables++ % 4];
 }
+// Of a row, beside its record: frequency, version, and its place in the cache.
+inline constexpr int64_t kBesideRecord = 12;
 #else
 inline int64_t NextCacheBytes(int /*dim*/) { return 0; }
+inline constexpr int64_t kBesideRecord = 8;
 #endif
 
 inline std::unique_ptr<DeviceTable> MakeDeviceTable(
