@@ -53,6 +53,34 @@ def kind(path: str) -> str:
         return json.load(file)["kind"]
 
 
+def test_frequencies_that_only_decay_wait_for_their_row(tmp_path) -> None:
+    """A pass touches every row: to note that would make each delta a full checkpoint."""
+    option = te.EmbeddingVariableOption(
+        evict_option=te.FrequencyEvict(1, decay=0.5, when="request")
+    )
+    live, reader = make("live", ev_option=option), make("reader")
+    train(live, [1, 1, 1, 1, 2, 2, 2, 2])
+    writer = follow(live, tmp_path)
+    writer.save()
+    live.evict()  # 4 to 2
+    train(live, [2])
+    assert kind(writer.save()) == "delta"
+    follow(reader, tmp_path, read_only=True).restore()
+
+    def frequencies(ev) -> dict[int, int]:
+        return {key: row[2] for key, row in content(ev).items()}
+
+    def others(ev) -> dict[int, tuple]:
+        return {key: row[:2] + row[3:] for key, row in content(ev).items()}
+
+    assert frequencies(live) == {1: 2, 2: 3}
+    assert frequencies(reader) == {1: 4, 2: 3}
+    assert others(reader) == others(live)
+    writer.save(full=True)
+    follow(reader, tmp_path, read_only=True).restore()
+    assert content(reader) == content(live)
+
+
 keys_of_few = st.lists(st.sampled_from([0, -1, 2**63 - 1, -(2**63), 5, 6, 7, 8, 9]), min_size=1)
 operations = st.lists(
     st.one_of(

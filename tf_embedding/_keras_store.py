@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import tensorflow as tf
+
 from tf_embedding import checkpoint
 from tf_embedding.variable import EmbeddingVariable
 
@@ -28,6 +30,7 @@ def load(store: Any, prefix: str, variable: EmbeddingVariable) -> None:
 
     Raises:
       ValueError: `store` has no table under `prefix`.
+      tf.errors.OpError: a block is damaged or does not fit; the message names the file.
     """
     pattern = re.compile(re.escape(prefix) + r"block_(\d+)")
     numbers = [int(match[1]) for match in map(pattern.fullmatch, store.keys()) if match]
@@ -37,4 +40,10 @@ def load(store: Any, prefix: str, variable: EmbeddingVariable) -> None:
             f"{sorted(store.keys())}. It was written by another kind of layer."
         )
     arrays = [store[f"{prefix}block_{number}"] for number in sorted(numbers)]
-    variable.table.load_blocks(checkpoint.blocks_from_arrays(arrays))
+    try:
+        variable.table.load_blocks(checkpoint.blocks_from_arrays(arrays))
+    except tf.errors.OpError as error:
+        # Keras 3 hands out a store that has a file of h5py, Keras 2 a group of one.
+        file = getattr(store, "h5_file", getattr(store, "file", None))
+        where = f"{getattr(file, 'filename', 'the file')}, table of {variable.name!r}"
+        raise type(error)(error.node_def, error.op, f"{where}: {error.message}") from error

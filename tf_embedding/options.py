@@ -191,11 +191,19 @@ class ProbabilisticFilter:
 class StorageOption:
     """Where rows are kept.
 
+    None, DEFAULT and DRAM are the memory of the device that the variable is on.
+    HBM_DRAM is for variables under the scope of a GPU: all rows in pinned memory of the
+    host, and those in use in a cache in the GPU's (docs/gpu.md). Others are refused.
+
     Attributes:
-      storage_type: a `StorageType`; None and DEFAULT are DRAM.
+      storage_type: a `StorageType`.
       storage_path: a directory, for the types that write files; else None.
-      storage_size: bytes of each tier but the last, fastest first.
-      cache_strategy: a `CacheStrategy`, of tiers.
+      storage_size: bytes of each tier but the last, fastest first. HBM_DRAM has one, the
+        cache; parts of a variable share it.
+      cache_strategy: a `CacheStrategy`, of tiers: which rows leave the cache first.
+
+    Raises:
+      TypeError, ValueError: a field is of another type, or out of its range.
 
     >>> StorageOption(StorageType.DRAM).cache_strategy.name
     'LFU'
@@ -225,6 +233,11 @@ class StorageOption:
                     f"storage_size of StorageOption has {size!r}; sizes are bytes, 1 or more"
                 )
         kind = "" if self.storage_type is None else self.storage_type.name
+        if kind == "HBM_DRAM" and len(sizes) != 1:
+            raise ValueError(
+                f"storage_size of StorageOption is {sizes!r}; storage_type HBM_DRAM has one "
+                "size, the bytes of HBM: DRAM has no bound"
+            )
         if ("SSDHASH" in kind or "LEVELDB" in kind) and not self.storage_path:
             raise ValueError(
                 f"storage_path of StorageOption is {self.storage_path!r}; "
@@ -457,6 +470,12 @@ _KINDS: dict[str, Any] = {
 }
 
 
+def is_tiered(option: EmbeddingVariableOption) -> bool:
+    """Whether rows are in the host's memory, and those in use in a GPU's."""
+    storage = option.storage_option
+    return storage is not None and storage.storage_type == StorageType.HBM_DRAM
+
+
 def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
     """Raises NotImplementedError for what variables cannot do yet.
 
@@ -466,9 +485,9 @@ def refuse_what_is_missing(option: EmbeddingVariableOption, name: str) -> None:
     """
     asked = []
     storage = option.storage_option
-    in_memory = (None, StorageType.DEFAULT, StorageType.DRAM)
+    in_memory = (None, StorageType.DEFAULT, StorageType.DRAM, StorageType.HBM_DRAM)
     if storage is not None and storage.storage_type not in in_memory:
-        asked.append(f"storage_option={storage}: rows are kept in DRAM")
+        asked.append(f"storage_option={storage}: rows are kept in DRAM, or HBM_DRAM")
     if option.ckpt is not None:
         asked.append(f"ckpt={option.ckpt}: use tf.compat.v1.train.init_from_checkpoint")
     if asked:

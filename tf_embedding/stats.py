@@ -50,6 +50,11 @@ class TableStats(NamedTuple):
         on average of a sample: that of the first 65,536 lines.
       max_probe: int64, at most, in the same sample.
       candidates: int64, keys without a row that a `CounterFilter` counts.
+      host_bytes: int64, those of row_bytes that are in the host's memory, of a variable
+        in two tiers (`StorageType.HBM_DRAM`), as the three below.
+      cache_bytes: int64, those of row_bytes that are its cache of rows in HBM.
+      cache_hits: int64, occurrences of keys in updates whose row was in the cache.
+      cache_misses: int64, those whose row was not.
     """
 
     keys: tf.Tensor
@@ -72,6 +77,10 @@ class TableStats(NamedTuple):
     mean_probe: tf.Tensor
     max_probe: tf.Tensor
     candidates: tf.Tensor
+    host_bytes: tf.Tensor
+    cache_bytes: tf.Tensor
+    cache_hits: tf.Tensor
+    cache_misses: tf.Tensor
 
 
 class TopKeys(NamedTuple):
@@ -110,7 +119,7 @@ def _ratio(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
 def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
     """The stats of a variable with these tables."""
     each = parts.beside_each(handles, lambda handle: ops.tf_embedding_stats(handle=handle))
-    total = tf.unstack(_sum(each), num=19)
+    total = tf.unstack(_sum(each), num=23)
     counts, memory = total[:8], total[8:14]
     index, rows, _, candidates, eviction, fixed = memory
     slots, sampled_keys, sampled_probes = total[14:17]
@@ -123,7 +132,7 @@ def of_tables(handles: Sequence[tf.Tensor]) -> TableStats:
             _ratio(counts[0], slots),
             _ratio(sampled_probes, sampled_keys),
             tf.reduce_max(tf.stack([of_part[17] for of_part in each])),
-            total[18],
+            *total[18:],
         ]
     )
 

@@ -26,6 +26,9 @@ class TableOptions:
       no_permission: what a key without a row reads in every column; empty for its
         initial row.
       init_capacity: rows for which there is room from the start.
+      cache_bytes: of the device's memory, for rows in use, all others being in the
+        host's; 0 for one tier.
+      cache_strategy: which rows leave it first: "lru" or "lfu".
       row_dtype: what vectors lie in memory as.
       eviction: attributes that `tf_embedding.eviction` makes.
     """
@@ -37,6 +40,8 @@ class TableOptions:
     counter_bits: int = 64
     no_permission: tuple[float, ...] = ()
     init_capacity: int = 0
+    cache_bytes: int = 0
+    cache_strategy: str = "lfu"
     row_dtype: tf.DType = tf.float32
     eviction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -69,11 +74,17 @@ def resolve(option: options.EmbeddingVariableOption, num_parts: int) -> TableOpt
             admission["filter_probability"] = filter_option.false_positive_probability
             admission["max_element_size"] = -(-filter_option.max_element_size // num_parts)
             admission["counter_bits"] = tf.as_dtype(filter_option.counter_type).size * 8
+    storage: dict[str, Any] = {}
+    if options.is_tiered(option):
+        assert option.storage_option is not None
+        storage["cache_bytes"] = -(-option.storage_option.storage_size[0] // num_parts)
+        storage["cache_strategy"] = option.storage_option.cache_strategy.name.lower()
     init_option = option.init_option
     if init_option is not None and init_option.default_value_no_permission is not None:
         admission["no_permission"] = (float(init_option.default_value_no_permission),)
     return TableOptions(
         **admission,
+        **storage,
         init_capacity=-(-option.init_capacity // num_parts),
         row_dtype=tf.as_dtype(option.row_dtype),
         eviction=eviction.attributes(

@@ -128,8 +128,8 @@ class EmbeddingVariable(
       collections: of a v1 graph; None for `GLOBAL_VARIABLES`. A trainable variable
         is in `TRAINABLE_VARIABLES` too.
       ev_option: a `tf_embedding.EmbeddingVariableOption`: which keys earn a row
-        (filter_option), and initial rows as DeepRec draws them (init_option, whose
-        initializer goes before the argument).
+        (filter_option), initial rows as DeepRec draws them (init_option, whose
+        initializer goes before the argument), and where rows are kept (storage_option).
 
     Raises:
       ValueError: an argument is out of its range.
@@ -189,6 +189,8 @@ class EmbeddingVariable(
             for of_part in tables:
                 with device_of_next_variable():
                     handles.append(of_part.resource_handle)
+            if in_graph and options.is_tiered(ev_option):
+                _check_on_gpu(handles, ev_option, name)
             table: Any = tables[0]
             if num_parts > 1:
                 whole = parts.WholeHandle(dim, shared_name, f"{name}/" if in_graph else None)
@@ -347,7 +349,9 @@ class EmbeddingVariable(
 
         Returns:
           "index": from keys to rows. "rows": held for rows, used or not. "rows_used":
-          those of rows with a key. "admission": of a filter: candidates, or all
+          those of rows with a key. "rows_host", "rows_cache": of a variable in two
+          tiers (`StorageType.HBM_DRAM`), those of "rows" in the host's memory, and
+          those of the cache in HBM. "admission": of a filter: candidates, or all
           counters, touched or not. "fixed": whatever the size. "total": index, rows,
           admission and fixed.
         """
@@ -357,6 +361,8 @@ class EmbeddingVariable(
             "index": int(of_all.index_bytes),
             "rows": int(of_all.row_bytes),
             "rows_used": int(of_all.row_used_bytes),
+            "rows_host": int(of_all.host_bytes),
+            "rows_cache": int(of_all.cache_bytes),
             "admission": int(of_all.candidate_bytes),
             "fixed": int(of_all.fixed_bytes),
         }
@@ -444,6 +450,32 @@ class EmbeddingVariable(
                 cursor = int(following)
                 if len(columns[0]):
                     yield Rows(*columns)
+
+    def prefetch(self, keys: Any) -> Optional[tf.Operation]:
+        """Brings the rows of keys into the cache of a variable in two tiers.
+
+        For the keys of the next batch (`StorageType.HBM_DRAM`, docs/gpu.md). It changes
+        no result, inserts nothing, and costs nothing where rows are in one memory. Rows
+        that find no room stay where they are, and are read and updated there.
+
+        Args:
+          keys: int64 or int32 keys of any shape; those without a row are passed over.
+
+        Raises:
+          TypeError: the keys are no integers.
+
+        >>> ev = EmbeddingVariable(dim=2, name="ahead")
+        >>> ev.prefetch([1, 2])
+        >>> int(ev.size())
+        0
+        """
+        shares = self.shares_of(tf.reshape(to_int64(keys, "keys"), [-1]))
+        return _as_one(
+            parts.for_each(
+                shares,
+                lambda share: ops.tf_embedding_prefetch(handle=share.handle, keys=share.keys),
+            )
+        )
 
     # Writing.
 
@@ -664,6 +696,19 @@ def whole_of(variables: Sequence[Any]) -> Optional[EmbeddingVariable]:
 def is_part(variable: Any) -> bool:
     """Whether it is one part of a variable that has more."""
     return isinstance(variable, _Part)
+
+
+def _check_on_gpu(
+    handles: Sequence[tf.Tensor], option: options.EmbeddingVariableOption, name: str
+) -> None:
+    """Of a graph: the op that makes a table checks where it is outside graphs."""
+    for handle in handles:
+        if "GPU" not in handle.device.upper():
+            raise ValueError(
+                f"storage_option of embedding variable {name!r} is {option.storage_option}, but "
+                f"its device is {handle.device!r}; make it under tf.device(\"/GPU:0\"), or "
+                "without storage_option"
+            )
 
 
 def _as_one(operations: Sequence[Any]) -> Any:

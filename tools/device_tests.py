@@ -36,7 +36,7 @@ import find_cuda  # noqa: E402
 _MAX_REGISTERS = 64
 _MAX_SPILL_BYTES = 48
 
-_TESTS = ["variable", "rules", "admission", "eviction", "stats", "delta", "gpu/bfloat16"]
+_TESTS = ["variable", "rules", "admission", "eviction", "stats", "delta", "tier", "gpu/bfloat16"]
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
     "test_nothing_is_followed_once_it_is_closed": "a device keeps no log of changes",
@@ -130,9 +130,8 @@ def ops(arguments: list[str]) -> int:
     pytest = os.path.join(os.path.dirname(sys.executable), "pytest")
     command = [pytest, "-q", "-p", "no:cacheprovider", "-k", without]
     environment["PYTHONPATH"] = folder
-    tests = []
-    if not any(argument.startswith("tests/") for argument in arguments):
-        tests = [f"tests/{name}_test.py" for name in _TESTS]
+    named = any(argument.startswith("tests/") for argument in arguments)
+    tests = [] if named else [f"tests/{name}_test.py" for name in _TESTS]
     return subprocess.run(command + arguments + tests, cwd=ROOT, env=environment).returncode
 
 

@@ -157,7 +157,8 @@ int Slots(const std::string& rule) {
   return rule == "sgd" ? 0 : rule == "adagrad" ? 1 : 2;
 }
 
-std::unique_ptr<DeviceTable> MakeTable(int dim, RowDtype dtype) {
+std::unique_ptr<DeviceTable> MakeTable(int dim, int64_t cache_bytes,
+                                       RowDtype dtype) {
   DeviceTableOptions options;
   options.name = "bench";
   options.dim = dim;
@@ -165,6 +166,7 @@ std::unique_ptr<DeviceTable> MakeTable(int dim, RowDtype dtype) {
   options.initializer.kind = InitializerKind::kUniform;
   options.initializer.a = -0.1f;
   options.initializer.b = 0.1f;
+  options.cache_bytes = cache_bytes;
   std::unique_ptr<DeviceTable> table;
   Check(DeviceTable::Create(options, launchers, MakeDeviceAllocator(launchers),
                             nullptr, &table));
@@ -175,8 +177,9 @@ std::unique_ptr<DeviceTable> MakeTable(int dim, RowDtype dtype) {
 std::unique_ptr<DeviceTable> Filled(int dim, int64_t rows,
                                     const std::string& rule,
                                     const float* gradients, int64_t batch,
+                                    int64_t cache_bytes = 0,
                                     RowDtype dtype = RowDtype::kFloat32) {
-  std::unique_ptr<DeviceTable> table = MakeTable(dim, dtype);
+  std::unique_ptr<DeviceTable> table = MakeTable(dim, cache_bytes, dtype);
   const BoundRule nothing = Rule(rule, rule == "ftrl" ? 1e-9f : 0.0f);
   Array<int64_t> keys(batch);
   for (int64_t from = 0; from < rows; from += batch) {
@@ -297,7 +300,7 @@ void Train() {
   const auto measure = [&](const std::string& name, RowDtype dtype) {
     const std::string what =
         dtype == RowDtype::kBfloat16 ? ", dim 128 in bfloat16" : ", dim 128";
-    const auto table = Filled(dim, rows, name, gradients.data(), n, dtype);
+    const auto table = Filled(dim, rows, name, gradients.data(), n, 0, dtype);
     if (name == "sgd") {
       Print("B2 forward" + what,
             Milliseconds(20,
@@ -363,6 +366,54 @@ void Batches() {
                          }),
             static_cast<double>(n),
             ApplyBytes(static_cast<double>(n), distinct, dim, 1));
+    }
+  }
+}
+
+// B5: rows in the host's memory, a cache of some of them in the device's. A
+// step is a lookup and an update; the keys of the next one are fetched in
+// between.
+void Tiers() {
+  const int dim = 64;
+  const int64_t n = small ? 1 << 10 : 1 << 18;
+  const int64_t rows = small ? 1 << 14 : 8 << 20;
+  const int64_t row_bytes = int64_t{8} * dim + 12;  // adagrad
+  Array<float> out(n * dim);
+  Check(launchers->set_zero(out.data(), n * dim * 4, nullptr));
+  const BoundRule rule = Rule("adagrad", 0.01f);
+  for (const int percent : {10, 25, 50, 100}) {
+    const auto table = Filled(dim, rows, "adagrad", out.data(), n,
+                              rows * percent / 100 * row_bytes);
+    Random random(5);
+    double distinct;
+    const auto inputs = Inputs(
+        n, [&] { return KeyOf(random.PowerLaw(rows, 1.05)); }, &distinct);
+    for (const bool ahead : {false, true}) {
+      TableStats before, after;
+      Check(table->Stats(nullptr, &before));
+      const double ms = Milliseconds(10, [&](int i) {
+        const int64_t* const keys = inputs[i % kInputs].data();
+        Check(table->Lookup(keys, n, out.data(), nullptr));
+        if (ahead) {
+          Check(table->Prefetch(inputs[(i + 1) % kInputs].data(), n, nullptr));
+        }
+        int64_t reset;
+        Check(table->Apply(rule, keys, out.data(), nullptr, n, i, nullptr,
+                           &reset));
+      });
+      Check(table->Stats(nullptr, &after));
+      const auto hits =
+          static_cast<double>(after.cache_hits - before.cache_hits);
+      const auto misses =
+          static_cast<double>(after.cache_misses - before.cache_misses);
+      char what[80];
+      std::snprintf(what, sizeof(what),
+                    "B5 step, cache of %d %%%s, %.1f %% hits", percent,
+                    ahead ? ", fetched ahead" : "",
+                    100 * hits / (hits + misses));
+      Print(what, ms, static_cast<double>(n),
+            LookupBytes(static_cast<double>(n), distinct, dim) +
+                ApplyBytes(static_cast<double>(n), distinct, dim, 1));
     }
   }
 }
@@ -449,6 +500,7 @@ int main(int argc, char** argv) {
   Find();
   Train();
   Batches();
+  Tiers();
   GrowthAndCopies();
   return 0;
 }

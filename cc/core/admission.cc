@@ -224,9 +224,9 @@ void Admission::Draw(const uint64_t* hashes, const int64_t* counts, int n,
                      int64_t step, int64_t* totals) const {
   const uint64_t seed = DrawSeed(spec_.seed, step);
   for (int i = 0; i < n; ++i) {
-    totals[i] =
-        DrawAdmits(seed, hashes[i], spec_.probability, counts[i]) ? counts[i]
-                                                                  : 0;
+    totals[i] = DrawAdmits(seed, hashes[i], spec_.probability, counts[i])
+                    ? counts[i]
+                    : 0;
   }
 }
 

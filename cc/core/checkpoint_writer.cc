@@ -4,6 +4,7 @@
 #include "cc/core/checkpoint_writer.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "cc/core/table_internal.h"
@@ -44,27 +45,73 @@ CheckpointWriter::CheckpointWriter(const EmbeddingTable* table, int64_t part,
       steps_(num_blocks_, -1),
       checksums_(num_elements(), 0) {}
 
+int64_t CheckpointWriter::elements_per_group() const {
+  return std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_) *
+         num_kinds();
+}
+
 Status CheckpointWriter::Encode(int64_t element, std::string* bytes) {
   return CatchOutOfMemory(*table_, [&] {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     if (element == num_elements() - 1) {
       *bytes = MakeFooter();
       checksums_[element] = FrameChecksum(*bytes);
       return Status();
     }
-    const int64_t per_group =
-        std::max<int64_t>(1, num_blocks_ >> table_->log2_shards_) * num_kinds();
-    std::string* pending = nullptr;
-    if (group_ == element / per_group) pending = &pending_[element % per_group];
-    if (pending == nullptr || pending->empty()) {
-      EncodeGroup(element / per_group);
-      pending = &pending_[element % per_group];
+    const int64_t number = element / elements_per_group();
+    const int64_t place = element % elements_per_group();
+    Group* const group = &groups_[number % 2];
+    made_.wait(lock, [&] { return !group->under_way; });
+    if (group->number != number || group->elements[place].empty()) {
+      Make(number, &lock);
     }
-    *bytes = std::move(*pending);
-    pending->clear();
+    *bytes = std::move(group->elements[place]);
+    group->elements[place].clear();
     checksums_[element] = FrameChecksum(*bytes);
     return Status();
   });
+}
+
+int64_t CheckpointWriter::GroupAfter(int64_t element) const {
+  if (element % elements_per_group() != 0) return -1;
+  const int64_t next = element / elements_per_group() + 1;
+  return next * elements_per_group() < num_elements() - 1 ? next : -1;
+}
+
+void CheckpointWriter::MakeAhead(int64_t group) {
+  try {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const Group& place = groups_[group % 2];
+    if (place.under_way || place.number >= group) return;
+    Make(group, &lock);
+  } catch (const std::bad_alloc&) {
+    // Make left no trace.
+  }
+}
+
+void CheckpointWriter::Make(int64_t number,
+                            std::unique_lock<std::mutex>* lock) {
+  Group* const group = &groups_[number % 2];
+  group->number = number;
+  group->under_way = true;
+  lock->unlock();
+  try {
+    EncodeGroup(group);
+  } catch (...) {
+    lock->lock();
+    group->number = -1;
+    group->under_way = false;
+    made_.notify_all();
+    throw;
+  }
+  lock->lock();
+  const int64_t first_block = number * elements_per_group() / num_kinds();
+  std::copy(group->rows.begin(), group->rows.end(),
+            rows_.begin() + first_block);
+  std::copy(group->steps.begin(), group->steps.end(),
+            steps_.begin() + first_block);
+  group->under_way = false;
+  made_.notify_all();
 }
 
 uint32_t CheckpointWriter::Checksum(int64_t element) {
@@ -72,16 +119,17 @@ uint32_t CheckpointWriter::Checksum(int64_t element) {
   return checksums_[element];
 }
 
-void CheckpointWriter::EncodeGroup(int64_t group) {
-  pending_.clear();
-  group_ = -1;
+void CheckpointWriter::EncodeGroup(Group* group) const {
+  group->elements.clear();
+  group->rows.clear();
+  group->steps.clear();
   const int log2_blocks = Log2Blocks(num_blocks_);
   const int log2_shards = table_->log2_shards_;
   const int64_t num_blocks = int64_t{1}
                              << std::max(0, log2_blocks - log2_shards);
   const int64_t num_shards = int64_t{1}
                              << std::max(0, log2_shards - log2_blocks);
-  const int64_t first_block = group * num_blocks;
+  const int64_t first_block = group->number * num_blocks;
 
   ReaderLock layout_lock(&table_->layout_lock_);
   const TableShape shape = table_->ShapeLocked();
@@ -89,7 +137,8 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
   std::vector<BlockBuilder> builders;
   std::vector<int64_t> keys;
   std::vector<bool> used;
-  for (int64_t s = group * num_shards; s < (group + 1) * num_shards; ++s) {
+  const int64_t first_shard = group->number * num_shards;
+  for (int64_t s = first_shard; s < first_shard + num_shards; ++s) {
     const Shard& shard = *table_->shards_[s];
     ReaderLock shard_lock(shard.lock());
     // Without a log all rows may have changed.
@@ -145,11 +194,12 @@ void CheckpointWriter::EncodeGroup(int64_t group) {
   }
   for (int64_t b = 0; b < num_blocks; ++b) {
     const BlockBuilder& of_rows = builders[b * num_kinds()];
-    rows_[first_block + b] = of_rows.rows();
-    steps_[first_block + b] = of_rows.step();
+    group->rows.push_back(of_rows.rows());
+    group->steps.push_back(of_rows.step());
   }
-  for (BlockBuilder& builder : builders) pending_.push_back(builder.Finish());
-  group_ = group;
+  for (BlockBuilder& builder : builders) {
+    group->elements.push_back(builder.Finish());
+  }
 }
 
 int64_t CheckpointWriter::OtherRecordBytes() const {

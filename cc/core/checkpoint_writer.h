@@ -4,10 +4,11 @@
 // CheckpointWriter: a live table as a list of elements, made one at a time.
 //
 // The elements are the blocks, those of one number side by side, and the footer
-// (checkpoint_format.h). An element comes into being when it is asked for, so a
-// caller that asks, writes and drops them in order holds one block, plus what
-// the shard under way has left: with S shards, about 1/S of the table, and
-// never the whole.
+// (checkpoint_format.h). An element comes into being when it is asked for, with
+// those of its group: a shard's, or the one block of several shards. So a
+// caller that asks, writes and drops them in order holds what is left of one
+// group: with S shards, about 1/S of the table, and never the whole. MakeAhead
+// makes the next group on another thread meanwhile; then it is two.
 //
 // Moment. The blocks of one shard, or of the shards of one block, are copied
 // under their locks as a reader: lookups go on, an update of that shard waits
@@ -19,13 +20,15 @@
 // rows that changed since, and beside them the keys that were removed since.
 // Blocks are then as many as these need: a small delta has one.
 //
-// Thread safety: any thread may call Encode; calls wait for each other. Asked
-// for in another order, or twice, elements are made again, as of then.
-// Failure: kResourceExhausted. The table must outlive the writer.
+// Thread safety: any thread may call Encode and MakeAhead; calls wait for each
+// other where they need the same group. Asked for in another order, or twice,
+// elements are made again, as of then. Failure: kResourceExhausted. The table
+// must outlive the writer.
 
 #ifndef TF_EMBEDDING_CC_CORE_CHECKPOINT_WRITER_H_
 #define TF_EMBEDDING_CC_CORE_CHECKPOINT_WRITER_H_
 
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -49,13 +52,31 @@ class CheckpointWriter {
 
   Status Encode(int64_t element, std::string* bytes);
 
+  // The group to make ahead once an element was asked for, which is where that
+  // is the first of its group; else, and behind the last group, -1.
+  int64_t GroupAfter(int64_t element) const;
+  // Makes a group's blocks unless it was made or passed. Where memory does not
+  // do for it, nothing is made, and Encode will say so.
+  void MakeAhead(int64_t group);
+
   // That of an element's frame, as it was made last; 0 before it was.
   uint32_t Checksum(int64_t element);
 
  private:
+  // What is copied at once: of a shard, or of the shards of one block.
+  struct Group {
+    int64_t number = -1;
+    bool under_way = false;
+    std::vector<std::string> elements;  // empty once handed out
+    std::vector<int64_t> rows;          // of each block
+    std::vector<int64_t> steps;
+  };
+
   int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
-  // A group is what is copied at once: a shard, or the shards of one block.
-  void EncodeGroup(int64_t group);
+  int64_t elements_per_group() const;
+  // lock: of mutex_, held, and let go while the group is made.
+  void Make(int64_t number, std::unique_lock<std::mutex>* lock);
+  void EncodeGroup(Group* group) const;
   // Of the kind beside the rows.
   int64_t OtherRecordBytes() const;
   // What the filter has of one shard. builders: of a group's blocks.
@@ -71,9 +92,9 @@ class CheckpointWriter {
   const std::vector<std::string> kinds_;
 
   std::mutex mutex_;
-  int64_t group_ = -1;                // whose blocks are in pending_
-  std::vector<std::string> pending_;  // empty once handed out
-  std::vector<int64_t> rows_;         // of each block; -1: not yet made
+  std::condition_variable made_;
+  Group groups_[2];            // a number's place is its remainder
+  std::vector<int64_t> rows_;  // of each block; -1: not yet made
   std::vector<int64_t> steps_;
   std::vector<uint32_t> checksums_;  // of each element
 };

@@ -50,6 +50,14 @@ struct TableStats {
   int64_t sampled_keys = 0;
   int64_t sampled_probes = 0;
   int64_t max_probe = 0;
+  // Of a table of two tiers (cc/cuda/tier_functors.h), all of them in
+  // row_bytes: records in the host's memory, and what the device has for those
+  // in use.
+  int64_t host_bytes = 0;
+  int64_t cache_bytes = 0;
+  // Occurrences of keys in updates whose record was in the cache, or was not.
+  int64_t cache_hits = 0;
+  int64_t cache_misses = 0;
 };
 
 // By what rows are put in order or counted.

@@ -40,6 +40,9 @@ namespace tf_embedding {
 TFE_DEVICE uint32_t AtomicLoad(const uint32_t* at) {
   return *static_cast<const volatile uint32_t*>(at);
 }
+TFE_DEVICE void AtomicStore(uint32_t* at, uint32_t value) {
+  *static_cast<volatile uint32_t*>(at) = value;
+}
 TFE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return atomicAdd(at, value);
 }
@@ -106,6 +109,9 @@ TFE_DEVICE float SumColumns(const WarpGroup<kLanes>& group, int dim,
 
 TFE_DEVICE uint32_t AtomicLoad(const uint32_t* at) {
   return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+TFE_DEVICE void AtomicStore(uint32_t* at, uint32_t value) {
+  __atomic_store_n(at, value, __ATOMIC_RELAXED);
 }
 TFE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);

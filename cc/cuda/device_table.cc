@@ -6,11 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <iterator>
 #include <limits>
-#include <numeric>
 #include <utility>
-#include <vector>
 
 #include "cc/core/table_internal.h"
 #include "cc/cuda/device_table_internal.h"
@@ -21,8 +18,6 @@ namespace {
 constexpr double kMaxLoad = 0.75;
 constexpr uint32_t kFirstBuckets = 64;
 constexpr int64_t kMaxRows = 0xFFFFFFFEll;
-// Buckets that probe lengths are told by.
-constexpr uint32_t kSampledBuckets = 1 << 16;
 // Batches of all new keys that room is made for, ahead of the counters.
 constexpr int64_t kBatchesAhead = 2;
 
@@ -80,6 +75,7 @@ DeviceTable::DeviceTable(DeviceTableOptions options, const BloomShape& bloom,
                     : nullptr) {}
 
 DeviceTable::~DeviceTable() {
+  ReleaseTier();
   // The device may be about to write the counters.
   if (content_.copying) launchers_->wait(event_);
   ReleaseContent(&content_);
@@ -130,11 +126,13 @@ Status DeviceTable::Init(void* stream) {
   TFE_RETURN_IF_ERROR(AllocateArray(content_, 1, &tallies_));
   TFE_CHECK_DEVICE(
       launchers_->set_zero(tallies_, sizeof(TableTallies), stream));
+  TFE_RETURN_IF_ERROR(MakeCache(stream));
   TFE_RETURN_IF_ERROR(MakeContent(nullptr, nullptr, stream, &content_));
+  TFE_RETURN_IF_ERROR(AttachCache(&content_, stream));
   content_.view.tallies = tallies_;
   TFE_RETURN_IF_ERROR(
       GrowIndex(content_, options_.reserve, &content_.view.index, stream));
-  return GrowRows(&content_, options_.reserve);
+  return GrowRows(&content_, options_.reserve, stream);
 }
 
 Status DeviceTable::Check(int error) const {
@@ -170,7 +168,7 @@ std::shared_ptr<const Initializer> DeviceTable::initializer() const {
 
 Status DeviceTable::set_initializer(
     std::shared_ptr<const Initializer> initializer, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return SetInitializer(std::move(initializer), stream);
 }
 
@@ -241,11 +239,12 @@ void DeviceTable::SetLayout(const RuleInfo* rule, const float* initial_slots,
   rows->owned = eviction_ != nullptr;
   // Owners are of eight bytes each.
   if (rows->owned) rows->stride = (rows->stride + 7) / 8 * 8;
-  while ((rows->row_bytes() << (rows->log2_first + 1)) <= kFirstSlab) {
+  const int64_t row_bytes = SlabBytesOfRow(*rows);
+  const int64_t large = tiered() ? kLargeHostSlab : kLargeSlab;
+  while ((row_bytes << (rows->log2_first + 1)) <= kFirstSlab) {
     ++rows->log2_first;
   }
-  while ((rows->row_bytes() << (rows->log2_first + rows->doublings + 1)) <=
-         kLargeSlab) {
+  while ((row_bytes << (rows->log2_first + rows->doublings + 1)) <= large) {
     ++rows->doublings;
   }
 }
@@ -254,6 +253,7 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
                                 const float* initial_slots, void* stream,
                                 Content* content) {
   SetLayout(rule, initial_slots, &content->view.rows);
+  TFE_RETURN_IF_ERROR(CheckCache(rule, content->view.rows));
   content->rule = rule;
   content->view.initial = initial_;
   content->view.batch = content_.view.batch;
@@ -265,10 +265,12 @@ Status DeviceTable::MakeContent(const RuleInfo* rule,
 
 void DeviceTable::ReleaseRows(Content* content) {
   for (int s = 0; s < content->num_slabs; ++s) {
-    allocator_->Release(content->view.rows.slabs[s]);
+    ReleaseSlab(content->view.rows.slabs[s]);
   }
+  ReleaseTierRows(&content->view.rows);
   content->num_slabs = 0;
   content->row_capacity = 0;
+  content->tier_capacity = 0;
 }
 
 void DeviceTable::ReleaseContent(Content* content) {
@@ -298,12 +300,6 @@ Status DeviceTable::ReadCounters(Content* content, void* stream) {
   content->since_copy = 0;
   content->copying = false;
   return Status();
-}
-
-Status DeviceTable::ReadTallies(void* stream, TableTallies* tallies) {
-  TFE_CHECK_DEVICE(
-      launchers_->copy(tallies, tallies_, sizeof(*tallies), stream));
-  return Check(launchers_->synchronize(stream));
 }
 
 void DeviceTable::PollCounters(Content* content) {
@@ -341,7 +337,9 @@ Status DeviceTable::EnsureRoom(Content* content, int64_t n, void* stream) {
       status = GrowIndex(*content, content->MaxCandidates() + keys,
                          &content->candidates, stream);
     }
-    if (status.ok()) status = GrowRows(content, content->known.end + new_rows);
+    if (status.ok()) {
+      status = GrowRows(content, content->known.end + new_rows, stream);
+    }
     if (status.ok() || status.code() != StatusCode::kResourceExhausted) break;
   }
   return status;
@@ -375,15 +373,20 @@ Status DeviceTable::GrowIndex(const Content& content, int64_t keys,
   return Status();
 }
 
-Status DeviceTable::GrowRows(Content* content, int64_t rows) {
+Status DeviceTable::GrowRows(Content* content, int64_t rows, void* stream) {
   RowsView* const view = &content->view.rows;
   while (content->row_capacity < rows) {
     const int64_t more = view->RowsOfSlab(content->num_slabs);
+    const int64_t bytes = more * SlabBytesOfRow(*view);
     if (content->num_slabs == kMaxSlabs || rows > kMaxRows) {
-      return OutOfMemory(*content, more * view->row_bytes());
+      return OutOfMemory(*content, bytes);
     }
-    TFE_RETURN_IF_ERROR(AllocateArray(*content, more * view->row_bytes(),
-                                      &view->slabs[content->num_slabs]));
+    if (tiered()) {
+      TFE_RETURN_IF_ERROR(
+          GrowTier(content, content->row_capacity + more, stream));
+    }
+    TFE_RETURN_IF_ERROR(
+        AllocateSlab(*content, bytes, &view->slabs[content->num_slabs]));
     ++content->num_slabs;
     content->row_capacity += more;
   }
@@ -416,24 +419,26 @@ Status DeviceTable::ChangeRule(const RuleInfo* rule, const float* initial_slots,
   TFE_RETURN_IF_ERROR(ReadCounters(content, stream));
   Content changed;
   SetLayout(rule, initial_slots, &changed.view.rows);
+  TFE_RETURN_IF_ERROR(CheckCache(rule, changed.view.rows));
   const int64_t end = content->known.end;
-  Status status = GrowRows(&changed, std::max(end, options_.reserve));
+  Status status = GrowRows(&changed, std::max(end, options_.reserve), stream);
   if (status.ok()) {
     status = Check(launchers_->convert_rows(
         ConvertRows{content->view.rows, changed.view.rows}, end, stream));
   }
+  if (status.ok()) status = ResizeRing(changed.view.rows.slot_width(), stream);
   if (!status.ok()) {
     ReleaseRows(&changed);
     return status;
   }
   *rows_reset = content->view.rows.slot_width() > 0 ? content->known.size : 0;
-  TFE_RETURN_IF_ERROR(ResizeRing(changed.view.rows.slot_width(), stream));
   ReleaseRows(content);
   content->view.rows = changed.view.rows;
   content->num_slabs = changed.num_slabs;
   content->row_capacity = changed.row_capacity;
+  content->tier_capacity = changed.tier_capacity;
   content->rule = rule;
-  return Status();
+  return AttachCache(content, stream);
 }
 
 Status DeviceTable::GetSpace(const Content& content, int64_t n, bool sums,
@@ -505,6 +510,8 @@ Status DeviceTable::FindOrInsert(Content* content, const int64_t* keys,
       CountLeaders{space.leaders, space.ranks, n, /*removed=*/false,
                    view.counters, view.tallies, /*total=*/nullptr},
       1, stream));
+  TFE_RETURN_IF_ERROR(
+      Promote(*content, space.rows, n, /*writes=*/true, stream));
   return SortByRow(*content, n, space, stream);
 }
 
@@ -518,75 +525,15 @@ Status DeviceTable::SortByRow(const Content& content, int64_t n,
 }
 
 Status DeviceTable::Size(void* stream, int64_t* size) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   *size = content_.known.size;
   return Status();
 }
 
-Status DeviceTable::Stats(void* stream, TableStats* stats) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  TableTallies tallies;
-  TFE_RETURN_IF_ERROR(ReadTallies(stream, &tallies));
-  TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
-  stats->size = content_.known.size;
-  stats->counters.inserted = static_cast<int64_t>(tallies.inserted);
-  stats->counters.admitted = static_cast<int64_t>(tallies.admitted);
-  stats->counters.refused = static_cast<int64_t>(tallies.refused);
-  stats->counters.evicted = static_cast<int64_t>(tallies.evicted);
-  stats->counters.removed = static_cast<int64_t>(tallies.removed) + cleared_;
-  const uint64_t misses = std::accumulate(
-      std::begin(tallies.misses), std::end(tallies.misses), uint64_t{0});
-  stats->lookups = lookups_;
-  stats->lookup_hits = lookups_ - static_cast<int64_t>(misses);
-  stats->candidates = static_cast<int64_t>(content_.known.candidates);
-  stats->candidate_bytes = int64_t{content_.candidates.num_buckets} *
-                               static_cast<int64_t>(sizeof(IndexBucket)) +
-                           bloom_.bytes();
-  stats->index_bytes = int64_t{content_.view.index.num_buckets} *
-                       static_cast<int64_t>(sizeof(IndexBucket));
-  stats->index_slots =
-      int64_t{content_.view.index.num_buckets} * kSlotsPerBucket;
-  TFE_RETURN_IF_ERROR(SampleProbes(stream, stats));
-  const int64_t row_bytes = content_.view.rows.row_bytes();
-  stats->row_bytes =
-      content_.row_capacity * row_bytes +
-      content_.free_capacity * static_cast<int64_t>(sizeof(uint32_t));
-  stats->row_used_bytes = stats->size * row_bytes;
-  stats->eviction_bytes = ring_bytes_ + sweep_bytes_;
-  stats->fixed_bytes =
-      static_cast<int64_t>(sizeof(*this)) + workspace_bytes_ +
-      initial_.matrix_rows * options_.dim * int64_t{sizeof(float)};
-  return Status();
-}
-
-Status DeviceTable::SampleProbes(void* stream, TableStats* stats) {
-  const IndexView& index = content_.view.index;
-  std::vector<IndexBucket> buckets(
-      std::min(index.num_buckets, kSampledBuckets));
-  TFE_CHECK_DEVICE(launchers_->copy(
-      buckets.data(), index.buckets,
-      static_cast<int64_t>(buckets.size() * sizeof(IndexBucket)), stream));
-  TFE_CHECK_DEVICE(launchers_->synchronize(stream));
-  for (size_t b = 0; b < buckets.size(); ++b) {
-    for (int s = 0; s < kSlotsPerBucket; ++s) {
-      if ((buckets[b].control >> s & 1) == 0) continue;
-      const int64_t home =
-          BucketOfHash(MixKey(buckets[b].keys[s]), index.num_buckets);
-      const int64_t away =
-          (static_cast<int64_t>(b) - home + index.num_buckets) %
-          index.num_buckets;
-      ++stats->sampled_keys;
-      stats->sampled_probes += away + 1;
-      stats->max_probe = std::max(stats->max_probe, away + 1);
-    }
-  }
-  return Status();
-}
-
 Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
                            void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   lookups_ += n;
   return Check(
@@ -597,7 +544,7 @@ Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
 
 Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
                                  void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   const PoolSpec& pool = request.pool;
   lookups_ += request.num_keys;
@@ -633,7 +580,7 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
 
 Status DeviceTable::Find(const int64_t* keys, int64_t n,
                          const AllocateColumns& allocate, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   DeviceColumns out = {};
   TFE_RETURN_IF_ERROR(allocate(content_.view.rows.slot_width(), &out));
   DeviceView view = content_.view;
@@ -655,7 +602,7 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(Adopt(rule, stream, rows_reset));
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
   TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
@@ -689,7 +636,7 @@ Status DeviceTable::AdoptRule(const BoundRule& rule, int64_t step, void* stream,
                               int64_t* rows_reset) {
   *rows_reset = 0;
   TFE_RETURN_IF_ERROR(CheckStep(step));
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   if (eviction_ != nullptr) eviction_->Begin(step);
   return Adopt(rule, stream, rows_reset);
 }
@@ -710,7 +657,7 @@ Status DeviceTable::Upsert(const int64_t* keys, const float* values, int64_t n,
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(EnsureRoom(&content_, n, stream));
   TFE_RETURN_IF_ERROR(EnsureEvictionSpace(&content_, stream));
   const EvictionMoment moment = eviction_ == nullptr
@@ -735,7 +682,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
   *removed = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   if (n == 0) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   TFE_RETURN_IF_ERROR(EnsureFreeList(&content_, content_.known.end, stream));
   BatchSpace space;
@@ -761,7 +708,7 @@ Status DeviceTable::Remove(const int64_t* keys, int64_t n, void* stream,
 }
 
 Status DeviceTable::Clear(void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   const RowsView& rows = content_.view.rows;
   float initial_slots[kMaxVectorSlots + kMaxScalarSlots] = {};
@@ -777,7 +724,7 @@ Status DeviceTable::Clear(void* stream) {
   }
   cleared_ += content_.known.size;
   Replace(empty);
-  return Status();
+  return AttachCache(&content_, stream);
 }
 
 }  // namespace tf_embedding

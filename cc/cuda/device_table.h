@@ -32,6 +32,10 @@
 // Memory. Growing the index holds the old and the new one for a moment; growing
 // the rows adds a slab and copies nothing. Removed rows are used again; memory
 // goes back with Clear. Batches need a workspace of about 50 bytes a key, kept.
+// With cache_bytes records lie in pinned memory of the host instead, and a
+// cache of that many bytes holds those in use (tier_functors.h): updates bring
+// the rows of their batch into it, Prefetch those of a batch to come; what only
+// reads takes records where they are. Import and Clear begin with it empty.
 //
 // Thread safety: any thread may call; a mutex keeps the launches of one call
 // together. All calls must use streams that wait for each other, normally one.
@@ -78,6 +82,10 @@ struct DeviceTableOptions {
   int64_t reserve = 0;  // rows for which there is room from the start
   AdmissionSpec admission;
   EvictionOptions eviction;
+  // Device memory for records in use, all others being in the host's; 0: all
+  // records are in the device's memory.
+  int64_t cache_bytes = 0;
+  CacheStrategy cache_strategy = CacheStrategy::kLfu;
 };
 
 // A lookup of one feature; pointers to device memory, otherwise as
@@ -125,6 +133,9 @@ class DeviceTable {
   Status Find(const int64_t* keys, int64_t n, const AllocateColumns& allocate,
               void* stream);
 
+  // Brings the rows of keys into the cache, as far as it has room; no matter to
+  // what the table holds and answers. Without a cache it does nothing.
+  Status Prefetch(const int64_t* keys, int64_t n, void* stream);
   Status Apply(const BoundRule& rule, const int64_t* keys,
                const float* gradients, const int64_t* counts, int64_t n,
                int64_t step, void* stream, int64_t* rows_reset);
@@ -161,6 +172,7 @@ class DeviceTable {
     const RuleInfo* rule = nullptr;
     int num_slabs = 0;
     int64_t row_capacity = 0;
+    int64_t tier_capacity = 0;  // rows that view.rows.places and metas are for
     int64_t free_capacity = 0;  // of view.free_rows
     // What a filter has counted of keys without rows.
     IndexView candidates;
@@ -222,11 +234,36 @@ class DeviceTable {
   Status EnsureRoom(Content* content, int64_t n, void* stream);
   Status GrowIndex(const Content& content, int64_t keys, IndexView* index,
                    void* stream);
-  Status GrowRows(Content* content, int64_t rows);
+  Status GrowRows(Content* content, int64_t rows, void* stream);
   Status EnsureFreeList(Content* content, int64_t rows, void* stream);
   Status Adopt(const BoundRule& rule, void* stream, int64_t* rows_reset);
   Status ChangeRule(const RuleInfo* rule, const float* initial_slots,
                     Content* content, void* stream, int64_t* rows_reset);
+
+  // Of a table of two tiers (device_table_tier.cc).
+  class Turn;
+  bool tiered() const { return options_.cache_bytes > 0; }
+  int64_t CacheSlots(const RowsView& rows) const;
+  // Whether the cache can hold a row.
+  Status CheckCache(const RuleInfo* rule, const RowsView& rows) const;
+  Status MakeCache(void* stream);
+  int64_t SlabBytesOfRow(const RowsView& rows) const;
+  // Gives the cache, emptied, to a content whose records are all in slabs.
+  Status AttachCache(Content* content, void* stream);
+  Status AllocateSlab(const Content& content, int64_t bytes, char** slab);
+  void ReleaseSlab(char* slab);
+  // Room for what each row has in device memory.
+  Status GrowTier(Content* content, int64_t rows, void* stream);
+  void ReleaseTierRows(RowsView* rows);
+  // Brings rows into the cache. writes: the batch is going to write them.
+  Status Promote(const Content& content, const uint32_t* rows, int64_t n,
+                 bool writes, void* stream);
+  Status TierStats(void* stream, TableStats* stats);
+  // What the stream is given from now on waits for what Prefetch has begun.
+  void AwaitPrefetch(void* stream);
+  // After the last work of a call.
+  void RecordUse(void* stream);
+  void ReleaseTier();
 
   Status GetSpace(const Content& content, int64_t n, bool sums,
                   BatchSpace* space);
@@ -324,6 +361,20 @@ class DeviceTable {
   int64_t lookups_ = 0;       // keys
   int64_t cleared_ = 0;       // rows
   void* event_ = nullptr;
+  char* cache_memory_ = nullptr;
+  CacheView cache_;
+  // Prefetch works in a stream of its own, on a copy of the keys; the event
+  // comes after it, the other one before it in the caller's stream.
+  void* prefetch_stream_ = nullptr;
+  void* prefetched_ = nullptr;
+  void* before_prefetch_ = nullptr;
+  // After the last call. Slabs are not the allocator's, which knows who uses
+  // what it is given back; so whoever destroys the table waits for its work.
+  void* used_ = nullptr;
+  bool prefetching_ = false;  // and the caller's stream does not wait yet
+  char* prefetch_memory_ = nullptr;
+  int64_t prefetch_bytes_ = 0;
+  uint32_t cache_time_ = kFirstTime;
   char* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;
 };

@@ -4,7 +4,6 @@
 // DeviceTable: admission (admission_functors.h).
 
 #include <algorithm>
-#include <mutex>
 #include <vector>
 
 #include "cc/cuda/device_table_internal.h"
@@ -89,7 +88,7 @@ InitialView DeviceTable::Absent() const {
 }
 
 Status DeviceTable::CountsToHost(const EmbeddingTable& table, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return table.VisitFilter([&](Admission* filter) -> Status {
     if (content_.bloom != nullptr) {
       TFE_CHECK_DEVICE(launchers_->copy(filter->counters(), content_.bloom,
@@ -114,7 +113,7 @@ Status DeviceTable::CountsToHost(const EmbeddingTable& table, void* stream) {
 }
 
 Status DeviceTable::CountsFromHost(const EmbeddingTable& table, void* stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return table.VisitFilter([&](Admission* filter) -> Status {
     if (content_.bloom != nullptr) {
       TFE_CHECK_DEVICE(launchers_->copy(content_.bloom, filter->counters(),

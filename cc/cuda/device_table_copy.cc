@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,7 +23,7 @@ constexpr int64_t kCopyBytes = int64_t{32} << 20;
 Status DeviceTable::Export(const EmbeddingTable::Allocate& allocate,
                            void* stream) {
   TableShape host_shape = shape();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   TFE_RETURN_IF_ERROR(ReadCounters(&content_, stream));
   host_shape.size = content_.known.size;
   RowColumns out;
@@ -106,7 +105,7 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
   TFE_RETURN_IF_ERROR(CheckImport(shape, rows, options_.dim, &rule));
   std::vector<float> initial_slots = shape.initial_slots;
   initial_slots.resize(kMaxVectorSlots + kMaxScalarSlots);
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   ++content_.view.batch;
   if (!replace) {
     if (rule != content_.rule) {
@@ -138,7 +137,7 @@ Status DeviceTable::Import(const TableShape& shape, const ConstRowColumns& rows,
   }
   Replace(fresh);
   if (eviction_ != nullptr) eviction_->ForgetSteps();
-  return Status();
+  return AttachCache(&content_, stream);
 }
 
 Status DeviceTable::ImportPieces(const ConstRowColumns& rows, int64_t n,

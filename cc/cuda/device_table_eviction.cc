@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
-#include <mutex>
 #include <new>
 
 #include "cc/core/table_internal.h"
@@ -211,13 +210,13 @@ Status DeviceTable::Evict(int64_t step, void* stream, int64_t* evicted) {
   *evicted = 0;
   if (step != Eviction::kLastStep) TFE_RETURN_IF_ERROR(CheckStep(step));
   if (eviction_ == nullptr) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   return Sweep(eviction_->Now(step), EvictWhen::kRequest, stream, evicted);
 }
 
 Status DeviceTable::EvictForSave(void* stream) {
   if (eviction_ == nullptr) return Status();
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   int64_t evicted;
   return Sweep(eviction_->Now(Eviction::kLastStep), EvictWhen::kSave, stream,
                &evicted);
@@ -262,7 +261,7 @@ Status DeviceTable::ResizeRing(int slot_width, void* stream) {
 Status DeviceTable::TakeEvicted(void* stream, RowChunk* rows,
                                 int64_t* dropped) {
   *dropped = 0;
-  std::lock_guard<std::mutex> lock(mutex_);
+  const Turn turn(this, stream);
   rows->dim = options_.dim;
   rows->slot_width = content_.view.rows.slot_width();
   if (ring_.room == 0) return Status();

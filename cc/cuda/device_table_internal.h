@@ -7,6 +7,7 @@
 #define TF_EMBEDDING_CC_CUDA_DEVICE_TABLE_INTERNAL_H_
 
 #include <cstdint>
+#include <mutex>
 
 #include "cc/cuda/device_table.h"
 
@@ -27,6 +28,23 @@ class Carver {
  private:
   char* const base_;
   int64_t used_ = 0;
+};
+
+// Holds the table for one call, whose stream waits for a prefetch under way.
+class DeviceTable::Turn {
+ public:
+  Turn(DeviceTable* table, void* stream)
+      : lock_(table->mutex_), table_(table), stream_(stream) {
+    table_->AwaitPrefetch(stream_);
+  }
+  ~Turn() { table_->RecordUse(stream_); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  const std::lock_guard<std::mutex> lock_;
+  DeviceTable* const table_;
+  void* const stream_;
 };
 
 // Runs a launcher's result through Check.

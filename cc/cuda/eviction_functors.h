@@ -313,6 +313,8 @@ struct EvictRows {
     RemoveKey(table.index, key);
     owner->touched = kFreeRow;
     table.free_rows[table.counters->free + rank] = row;
+    // It leaves the cache before others do.
+    if (table.rows.metas != nullptr) table.rows.Meta(row)->frequency = 0;
   }
 };
 

@@ -65,7 +65,11 @@ void* AllocatePinned(int64_t bytes) {
   cudaGetLastError();
   return nullptr;
 }
-void ReleasePinned(void* memory) { cudaFreeHost(memory); }
+void ReleasePinned(void* memory) {
+  if (memory == nullptr) return;
+  cudaDeviceSynchronize();
+  cudaFreeHost(memory);
+}
 
 int Copy(void* to, const void* from, int64_t bytes, void* stream) {
   if (bytes == 0) return 0;
@@ -77,6 +81,15 @@ int SetZero(void* memory, int64_t bytes, void* stream) {
 }
 int Synchronize(void* stream) {
   return cudaStreamSynchronize(ToStream(stream));
+}
+
+int CreateStream(void** stream) {
+  return cudaStreamCreateWithFlags(reinterpret_cast<cudaStream_t*>(stream),
+                                   cudaStreamNonBlocking);
+}
+void DestroyStream(void* stream) {
+  cudaStreamSynchronize(ToStream(stream));
+  cudaStreamDestroy(ToStream(stream));
 }
 
 int CreateEvent(void** event) {
@@ -99,6 +112,10 @@ int Done(void* event, bool* done) {
 
 int Wait(void* event) {
   return cudaEventSynchronize(static_cast<cudaEvent_t>(event));
+}
+int WaitIn(void* event, void* stream) {
+  return cudaStreamWaitEvent(ToStream(stream), static_cast<cudaEvent_t>(event),
+                             0);
 }
 
 int64_t SortBytes(int64_t n) {

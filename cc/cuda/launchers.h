@@ -28,6 +28,7 @@
 #include "cc/cuda/eviction_functors.h"
 #include "cc/cuda/pooling_functors.h"
 #include "cc/cuda/table_functors.h"
+#include "cc/cuda/tier_functors.h"
 
 namespace tf_embedding {
 
@@ -43,8 +44,8 @@ struct DeviceLaunchers {
   int (*device_count)();
 
   // Memory. allocate gives null where there is none left. release waits for
-  // the device. The pinned kind is the host's and can be copied to without
-  // waiting.
+  // the device, of both kinds. The pinned kind is the host's; kernels can use
+  // it, and it can be copied to without waiting.
   void* (*allocate)(int64_t bytes);
   void (*release)(void* memory);
   void* (*allocate_pinned)(int64_t bytes);
@@ -56,13 +57,19 @@ struct DeviceLaunchers {
   int (*set_zero)(void* memory, int64_t bytes, void* stream);
   // Waits for all that the stream was given.
   int (*synchronize)(void* stream);
+  // A stream of the caller's own, besides the one that it was given. Destroying
+  // it waits for what it was given.
+  int (*create_stream)(void** stream);
+  void (*destroy_stream)(void* stream);
   // Events: a place in a stream. done: whether the stream
-  // has passed it; wait: until it has.
+  // has passed it; wait: until it has. wait_in: what the stream is given from
+  // now on waits for the event as it was last recorded; the host does not.
   int (*create_event)(void** event);
   void (*destroy_event)(void* event);
   int (*record_event)(void* event, void* stream);
   int (*done)(void* event, bool* done);
   int (*wait)(void* event);
+  int (*wait_in)(void* event, void* stream);
 
   // Primitives. workspace: as many bytes as *_bytes(n) says.
   int64_t (*sort_bytes)(int64_t n);
@@ -117,6 +124,9 @@ struct DeviceLaunchers {
   int (*mark_by_norm)(const MarkByRules<true>& kernel, int64_t n, void* stream);
   int (*evict_rows)(const EvictRows& kernel, int64_t n, void* stream);
   int (*count_evicted)(const CountEvicted& kernel, int64_t n, void* stream);
+  // Of tier_functors.h.
+  int (*touch_cached)(const TouchCached& kernel, int64_t n, void* stream);
+  int (*promote_rows)(const PromoteRows& kernel, int64_t n, void* stream);
   // Of apply_functors.h.
   int (*cut_pieces)(const CutPieces& kernel, int64_t n, void* stream);
   int (*sum_pieces)(const SumPieces& kernel, int64_t n, void* stream);

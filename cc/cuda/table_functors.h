@@ -211,6 +211,8 @@ struct RemoveRows {
     RemoveKey(table.index, keys[i]);
     if (table.rows.owned) table.rows.Owner(rows[i])->touched = kFreeRow;
     table.free_rows[table.counters->free + ranks[i]] = rows[i];
+    // It leaves the cache before others do.
+    if (table.rows.metas != nullptr) table.rows.Meta(rows[i])->frequency = 0;
   }
 };
 

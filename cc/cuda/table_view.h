@@ -28,6 +28,10 @@
 //
 // The view has the addresses of all slabs (1.5 KB of kernel arguments, read
 // from the constant cache).
+//
+// In a table of two tiers (tier_functors.h) slabs are the host's, hold records
+// alone, and a row's record may be in the cache instead. Record() knows where:
+// a kernel reads and writes the one record there is, wherever that is.
 
 #ifndef TF_EMBEDDING_CC_CUDA_TABLE_VIEW_H_
 #define TF_EMBEDDING_CC_CUDA_TABLE_VIEW_H_
@@ -48,6 +52,8 @@ namespace tf_embedding {
 constexpr int kMaxSlabs = 192;
 constexpr int64_t kFirstSlab = int64_t{64} << 10;  // bytes, about
 constexpr int64_t kLargeSlab = int64_t{1} << 30;
+constexpr int64_t kLargeHostSlab = int64_t{4} << 30;  // of two tiers
+constexpr uint32_t kNotCached = 0;                    // of RowsView::places
 
 // x > 0.
 TFE_HOST_DEVICE inline int FloorLog2(uint32_t x) {
@@ -96,11 +102,21 @@ struct RowsView {
     return int64_t{1} << (log2_first + (slab < doublings ? slab : doublings));
   }
   TFE_HOST_DEVICE float* Record(uint32_t row) const {
+    if (places != nullptr) {
+      const uint32_t place = places[row];
+      if (place != kNotCached) {
+        return reinterpret_cast<float*>(cache + (int64_t{place} - 1) * stride);
+      }
+    }
+    return reinterpret_cast<float*>(InSlab(row));
+  }
+  TFE_HOST_DEVICE char* InSlab(uint32_t row) const {
     int64_t place;
     const int slab = Slab(row, &place);
-    return reinterpret_cast<float*>(slabs[slab] + place * stride);
+    return slabs[slab] + place * stride;
   }
   TFE_HOST_DEVICE RowMeta* Meta(uint32_t row) const {
+    if (metas != nullptr) return metas + row;
     int64_t place;
     const int slab = Slab(row, &place);
     return reinterpret_cast<RowMeta*>(slabs[slab] + RowsOfSlab(slab) * stride) +
@@ -108,6 +124,7 @@ struct RowsView {
   }
   // Only where there are owners.
   TFE_HOST_DEVICE RowOwner* Owner(uint32_t row) const {
+    if (owners != nullptr) return owners + row;
     int64_t place;
     const int slab = Slab(row, &place);
     return reinterpret_cast<RowOwner*>(
@@ -152,6 +169,13 @@ struct RowsView {
   }
 
   char* slabs[kMaxSlabs] = {};
+  // Of two tiers, else null: records in the device's memory, for each row the
+  // number of its slot there + 1, or kNotCached, and the metas and, where there
+  // are any, the owners of all rows.
+  char* cache = nullptr;
+  uint32_t* places = nullptr;
+  RowMeta* metas = nullptr;
+  RowOwner* owners = nullptr;
   int log2_first = 0;  // rows of the first slab
   int doublings = 0;
   int64_t stride = 4;  // bytes from one record to the next

@@ -26,6 +26,7 @@
 #include "tensorflow/core/framework/variant.h"
 #include "tensorflow/core/framework/variant_op_registry.h"
 #include "tensorflow/core/framework/variant_tensor_data.h"
+#include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
 
 namespace tf_embedding {
@@ -40,15 +41,22 @@ using ::tensorflow::Tensor;
 using ::tensorflow::tstring;
 using ::tensorflow::Variant;
 
-// A save under way; keeps the table alive.
-class Save : public Elements {
+// A save under way; keeps the table alive. While TensorFlow writes what it has,
+// a thread of TensorFlow's makes what it asks for next.
+class Save : public Elements, public std::enable_shared_from_this<Save> {
  public:
   Save(TableRef table, int64_t part, int64_t num_parts, uint32_t since)
       : table_(std::move(table)),
         writer_(table_->table(), part, num_parts, since) {}
   int64_t num_elements() const { return writer_.num_elements(); }
   Status Encode(int64_t element, std::string* bytes) override {
-    return writer_.Encode(element, bytes);
+    TFE_RETURN_IF_ERROR(writer_.Encode(element, bytes));
+    const int64_t next = writer_.GroupAfter(element);
+    if (next >= 0) {
+      tensorflow::Env::Default()->SchedClosure(
+          [self = shared_from_this(), next] { self->writer_.MakeAhead(next); });
+    }
+    return Status();
   }
   uint32_t Checksum(int64_t element) override {
     return writer_.Checksum(element);

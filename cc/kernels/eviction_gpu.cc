@@ -43,9 +43,9 @@ class TakeEvictedOp : public OpKernel {
     Tensor* dropped;
     OP_REQUIRES_OK(context, context->allocate_output(5, {}, &dropped));
     RowChunk rows;
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->TakeEvicted(
-                                StreamOf(context), &rows,
-                                &dropped->scalar<int64_t>()())));
+    OP_REQUIRES_OK(
+        context, ToTensorFlow(table->table()->TakeEvicted(
+                     StreamOf(context), &rows, &dropped->scalar<int64_t>()())));
     OP_REQUIRES_OK(context, OutputRows(context, 0, dim_, rows));
   }
 

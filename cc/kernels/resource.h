@@ -98,10 +98,10 @@ class DeviceExecutor final : public Executor {
 // ops get that read a table whole or replace it. *copied: whether it was one.
 // saving: what is evicted at a save goes first.
 // Null where the library has no such tables; set by device_resource_gpu.cc.
-using CopyDeviceTable = absl::Status (*)(
-    tensorflow::OpKernelContext* context,
-    const tensorflow::ResourceHandle& handle, bool saving, bool* copied,
-    TableRef* table);
+using CopyDeviceTable =
+    absl::Status (*)(tensorflow::OpKernelContext* context,
+                     const tensorflow::ResourceHandle& handle, bool saving,
+                     bool* copied, TableRef* table);
 inline CopyDeviceTable& DeviceTableCopier() {
   static CopyDeviceTable copier = nullptr;
   return copier;
@@ -113,7 +113,8 @@ inline absl::Status GetTable(tensorflow::OpKernelContext* context, int input,
       tensorflow::HandleFromInput(context, input);
   if (DeviceTableCopier() != nullptr) {
     bool copied = false;
-    TF_RETURN_IF_ERROR(DeviceTableCopier()(context, handle, saving, &copied, table));
+    TF_RETURN_IF_ERROR(
+        DeviceTableCopier()(context, handle, saving, &copied, table));
     if (copied) return absl::OkStatus();
   }
   return tensorflow::LookupResource(context, handle, table);

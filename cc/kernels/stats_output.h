@@ -33,7 +33,11 @@ inline absl::Status OutputStats(tensorflow::OpKernelContext* context,
                             s.sampled_keys,
                             s.sampled_probes,
                             s.max_probe,
-                            s.candidates};
+                            s.candidates,
+                            s.host_bytes,
+                            s.cache_bytes,
+                            s.cache_hits,
+                            s.cache_misses};
   tensorflow::Tensor* out;
   TF_RETURN_IF_ERROR(context->allocate_output(
       0, {static_cast<int64_t>(std::size(values))}, &out));

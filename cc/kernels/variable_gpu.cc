@@ -56,6 +56,12 @@ class VariableHandleOp : public OpKernel {
   explicit VariableHandleOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadVariable(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("shared_name", &shared_name_));
+    std::string strategy;
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("cache_bytes", &options_.cache_bytes));
+    OP_REQUIRES_OK(context, context->GetAttr("cache_strategy", &strategy));
+    options_.cache_strategy =
+        strategy == "lru" ? CacheStrategy::kLru : CacheStrategy::kLfu;
     tensorflow::DataType row_dtype;
     OP_REQUIRES_OK(context, context->GetAttr("row_dtype", &row_dtype));
     if (row_dtype == tensorflow::DT_BFLOAT16) {
@@ -163,6 +169,20 @@ class RemoveOp : public OpKernel {
   }
 };
 
+class PrefetchOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    DeviceTableRef table;
+    OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
+    const Tensor& keys = context->input(1);
+    OP_REQUIRES_OK(context, CheckVector(keys, "keys"));
+    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Prefetch(
+                                keys.vec<int64_t>().data(), keys.NumElements(),
+                                StreamOf(context))));
+  }
+};
+
 class ClearOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -261,6 +281,9 @@ REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Remove")
                             .HostMemory("handle")
                             .HostMemory("removed"),
                         RemoveOp);
+REGISTER_KERNEL_BUILDER(
+    Name("TfEmbedding>Prefetch").Device(TableDevice()).HostMemory("handle"),
+    PrefetchOp);
 REGISTER_KERNEL_BUILDER(
     Name("TfEmbedding>Clear").Device(TableDevice()).HostMemory("handle"),
     ClearOp);

@@ -52,9 +52,20 @@ class VariableHandleOp : public OpKernel {
                     absl::StrCat("log2_shards is ", log2_shards,
                                  "; it must be in [0, ", kMaxLog2Shards, "]")));
     options_.log2_shards = static_cast<int>(log2_shards);
+    OP_REQUIRES_OK(context, context->GetAttr("cache_bytes", &cache_bytes_));
   }
 
   void Compute(OpKernelContext* context) override {
+    // A graph may have been made for another machine, such as one that trains;
+    // without the cache its results are the same.
+    OP_REQUIRES(
+        context,
+        cache_bytes_ == 0 || shared_name_ != ResourceHandle::ANONYMOUS_NAME,
+        absl::InvalidArgumentError(absl::StrCat(
+            "storage_option is HBM_DRAM with ", cache_bytes_,
+            " bytes of HBM, but the variable is on the CPU; make it under "
+            "tf.device(\"/GPU:0\") where there is a GPU, or without "
+            "storage_option")));
     OP_REQUIRES_OK(context,
                    OutputHandle<TableResource>(
                        context, def(), shared_name_, options_.dim,
@@ -71,6 +82,7 @@ class VariableHandleOp : public OpKernel {
 
   TableOptions options_;
   std::string shared_name_;
+  int64_t cache_bytes_;
 };
 
 class SizeOp : public OpKernel {
@@ -155,6 +167,17 @@ class IsInitializedOp : public OpKernel {
     Tensor* out;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &out));
     out->scalar<bool>()() = table->initialized();
+  }
+};
+
+// All rows are in the one memory that there is.
+class PrefetchOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    TableRef table;
+    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
+    OP_REQUIRES_OK(context, CheckVector(context->input(1), "keys"));
   }
 };
 
@@ -354,6 +377,7 @@ TFE_REGISTER("Size", SizeOp);
 TFE_REGISTER("Rule", RuleOp);
 TFE_REGISTER("Upsert", UpsertOp);
 TFE_REGISTER("Remove", RemoveOp);
+TFE_REGISTER("Prefetch", PrefetchOp);
 TFE_REGISTER("Clear", ClearOp);
 TFE_REGISTER("IsInitialized", IsInitializedOp);
 TFE_REGISTER("Find", FindOp);

@@ -14,14 +14,15 @@ REGISTER_OP("TfEmbedding>Stats")
     .Output("stats: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Vector(19));
+      c->set_output(0, c->Vector(23));
       return absl::OkStatus();
     })
     .Doc(
         "Rows; rows inserted, keys admitted, occurrences refused, rows evicted "
         "and removed; keys looked up and those found; bytes of the index, held "
         "for rows, of rows in use, of the filter, of eviction, fixed; slots of "
-        "the index; keys sampled, their probes, the longest; candidates.");
+        "the index; keys sampled, their probes, the longest; candidates; of "
+        "two tiers: bytes of the host, of the cache, hits and misses.");
 
 REGISTER_OP("TfEmbedding>TopKeys")
     .Input("handle: resource")

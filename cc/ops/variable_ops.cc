@@ -50,6 +50,8 @@ REGISTER_OP("TfEmbedding>VariableHandle")
     .Attr("max_element_size: int = 1")
     .Attr("counter_bits: int = 64")
     .Attr("no_permission: list(float) = []")
+    .Attr("cache_bytes: int >= 0 = 0")
+    .Attr("cache_strategy: {'lru', 'lfu'} = 'lfu'")
     .Attr("dtype: type = DT_FLOAT")
     .Attr("shape: shape = { unknown_rank: true }")
     .Output("handle: resource")
@@ -102,6 +104,15 @@ REGISTER_OP("TfEmbedding>Remove")
       return absl::OkStatus();
     })
     .Doc("Removes rows, slots and all; says how many there were.");
+
+REGISTER_OP("TfEmbedding>Prefetch")
+    .Input("handle: resource")
+    .Input("keys: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) { return CheckRank(c, 1, 1); })
+    .Doc(
+        "Brings the rows of keys, where they have one, into the fast memory of "
+        "a table that has two. No matter to its content.");
 
 REGISTER_OP("TfEmbedding>Clear")
     .Input("handle: resource")

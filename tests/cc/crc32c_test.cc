@@ -32,6 +32,19 @@ TEST(BothWaysAgree) {
   }
 }
 
+// Long enough for several runs of bytes side by side, once and again.
+TEST(BothWaysAgreeOnLongBytes) {
+  testing::Rng rng(2);
+  std::string bytes(5000, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(rng.Next());
+  for (size_t size = 1500; size <= 4800; size += size < 1600 ? 1 : 97) {
+    const size_t offset = size % 9;
+    const auto before = static_cast<uint32_t>(rng.Next());
+    EXPECT_EQ(ExtendCrc32c(before, bytes.data() + offset, size),
+              crc32c_internal::Portable(before, bytes.data() + offset, size));
+  }
+}
+
 TEST(ItGoesOnWhereItStopped) {
   const std::string bytes = "a checksum of two halves is that of the whole";
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {

@@ -74,7 +74,8 @@ TEST(RulesOnRequestTakeWhatTheHostsTake) {
     int64_t now = 0;
     options.clock = [&now] { return now; };
     if (seed % 2 == 0) options.steps_to_live = 6;
-    if (seed % 3 == 0) options.l2_threshold = 0.4f;
+    // About half of what rows of that many columns have.
+    if (seed % 3 == 0) options.l2_threshold = seed % 2 == 0 ? 0.8f : 5.0f;
     if (seed % 4 == 1) options.seconds = 5;
     if (seed % 5 < 2) {
       options.min_frequency = 2;
@@ -226,6 +227,33 @@ TEST(BoundsKeepWhatTheModelKeeps) {
       }
     }
   }
+}
+
+TEST(AnImportBesideRowsIsABatch) {
+  const auto table = MakeDeviceTable(2, Spec(InitializerKind::kUniform), {},
+                                     Bound(100, EvictOrder::kLru));
+  const auto other = MakeDeviceTable(2, Spec(InitializerKind::kUniform));
+  const std::vector<int64_t> universe = MixedKeys(400);
+  const std::vector<int64_t> old(universe.begin(), universe.begin() + 90);
+  const std::vector<int64_t> imported(universe.begin() + 90,
+                                      universe.begin() + 240);
+  Train(table.get(), old, 0);
+  Train(other.get(), imported, 0);
+  Columns columns;
+  EXPECT_OK(other->Export(columns.Allocate(2), nullptr));
+  EXPECT_OK(
+      table->Import(columns.shape, columns.view(), /*replace=*/false, nullptr));
+  // Its own rows are spared, though they are more than the bound.
+  EXPECT_TRUE(KeysOf(table.get()) ==
+              (std::set<int64_t>{imported.begin(), imported.end()}));
+  Train(table.get(), {universe[300]}, 1);
+  EXPECT_EQ(KeysOf(table.get()).size(), size_t{100});
+  // In place of what was there it stays whole until a batch comes.
+  EXPECT_OK(
+      table->Import(columns.shape, columns.view(), /*replace=*/true, nullptr));
+  EXPECT_EQ(KeysOf(table.get()).size(), size_t{150});
+  Train(table.get(), {universe[300]}, 1);
+  EXPECT_EQ(KeysOf(table.get()).size(), size_t{100});
 }
 
 TEST(BytesBoundTheRows) {

@@ -115,6 +115,19 @@ inline InitializerSpec Spec(InitializerKind kind) {
   return spec;
 }
 
+// Of the tables that are made.
+#if defined(TF_EMBEDDING_TEST_TIERS)
+// From no more than one row to all, one table after the other.
+inline int64_t NextCacheBytes(int dim) {
+  static int tables = 0;
+  const int64_t row = int64_t{4} * (dim * (1 + kMaxVectorSlots) + 8);
+  const int64_t sizes[] = {row, 20 * row, 300 * row, 70000 * row};
+  return sizes[tables++ % 4];
+}
+#else
+inline int64_t NextCacheBytes(int /*dim*/) { return 0; }
+#endif
+
 inline std::unique_ptr<DeviceTable> MakeDeviceTable(
     int dim, InitializerSpec spec, const AdmissionSpec& admission = {},
     const EvictionOptions& eviction = {}, RowDtype dtype = RowDtype::kFloat32) {
@@ -124,6 +137,7 @@ inline std::unique_ptr<DeviceTable> MakeDeviceTable(
   options.initializer = std::move(spec);
   options.admission = admission;
   options.eviction = eviction;
+  options.cache_bytes = NextCacheBytes(dim);
   options.row_dtype = dtype;
   std::unique_ptr<DeviceTable> table;
   EXPECT_OK(DeviceTable::Create(

@@ -103,3 +103,57 @@ def test_checkpoints_go_both_ways(tmp_path: Path) -> None:
     gpu.clear()
     tf.train.Checkpoint(ev=gpu).read(back)
     assert rows(gpu) == rows(cpu)
+
+
+FILTERS = [te.CounterFilter(3), te.CBFFilter(3, 1000, 0.01), te.ProbabilisticFilter(0.4)]
+
+
+@pytest.mark.parametrize("of", FILTERS, ids=lambda of: type(of).__name__)
+def test_filters_decide_alike(of: object, tmp_path: Path) -> None:
+    option = te.EmbeddingVariableOption(filter_option=of)
+    cpu, gpu = pair(initializer="normal", ev_option=option)
+    keys = np.random.default_rng(1).integers(-50, 50, size=(4, 120))
+    for step, batch in enumerate(keys):
+        for ev in (cpu, gpu):
+            slices = tf.IndexedSlices(np.ones((120, DIM), np.float32), batch)
+            te.rules.apply(ev, slices, te.rules.Adagrad(), 0.1, step)
+    assert rows(gpu) == rows(cpu)
+    everyone = np.arange(-50, 50)
+    np.testing.assert_array_equal(gpu.frequency(everyone), cpu.frequency(everyone))
+    assert int(gpu.stats().refused) == int(cpu.stats().refused) > 0
+    path = tf.train.Checkpoint(ev=gpu).write(str(tmp_path / "gpu"))
+    gpu.clear()
+    tf.train.Checkpoint(ev=gpu).read(path)
+    np.testing.assert_array_equal(gpu.frequency(everyone), cpu.frequency(everyone))
+
+
+def test_rules_on_request_take_the_same_rows() -> None:
+    evict = [
+        te.GlobalStepEvict(3, when="request"),
+        te.L2WeightEvict(2.0, when="request"),
+        te.FrequencyEvict(2, decay=0.5, when="request"),
+    ]
+    option = te.EmbeddingVariableOption(evict_option=evict)
+    cpu, gpu = pair(initializer="normal", ev_option=option)
+    keys = np.random.default_rng(2).integers(-50, 50, size=(8, 60))
+    for step, batch in enumerate(keys):
+        for ev in (cpu, gpu):
+            slices = tf.IndexedSlices(np.ones((60, DIM), np.float32), batch)
+            te.rules.apply(ev, slices, te.rules.Adagrad(), 0.1, step)
+    assert int(gpu.evict()) == int(cpu.evict()) > 0
+    assert rows(gpu) == rows(cpu)
+
+
+@pytest.mark.parametrize("order", te.eviction.ORDERS)
+def test_a_bound_holds(order: str) -> None:
+    option = te.EmbeddingVariableOption(
+        evict_option=te.CapacityEvict(200, order=order), collect_evicted=5000
+    )
+    _, gpu = pair(initializer="zeros", ev_option=option)
+    for step in range(20):
+        slices = tf.IndexedSlices(np.ones((50, DIM), np.float32), np.arange(50) + 50 * step)
+        te.rules.apply(gpu, slices, te.rules.SGD(), 0.1, step)
+        assert int(gpu.size()) <= 200
+    taken = gpu.take_evicted()
+    assert sorted(taken.keys.numpy().tolist()) == list(range(800))
+    assert sorted(rows(gpu)) == list(range(800, 1000))

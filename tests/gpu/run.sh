@@ -5,9 +5,10 @@
 # Tests and measures the GPU's code on a machine with a GPU, nvcc, g++ and
 # Python; TensorFlow is not needed. In turn:
 #
-#   build      cc/cuda for the GPU that is there, the core, test and benchmark
-#   test       tables on the GPU against those of the core, bit for bit
-#   memcheck   the same, without the large ones, under compute-sanitizer
+#   build      cc/cuda for the GPU that is there, the core, tests and benchmark
+#   test       tables on the GPU against those of the core, bit for bit; so with
+#              filters, bounds, rows in bfloat16, rows in the host's memory
+#   memcheck   tables again, without the large ones, under compute-sanitizer
 #   racecheck  likewise, for shared memory
 #   synccheck  likewise, for the lanes of a warp that wait for each other
 #   bench      benchmarks/gpu

@@ -78,6 +78,19 @@ def test_weights(kind, own, tmp_path):
     same(state(model), state(other))
 
 
+def test_a_damaged_weights_file_is_named(tmp_path):
+    path = tmp_path / "w.weights.h5"
+    compiled().save_weights(str(path))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"TFEBLOCK") + 200] ^= 1
+    path.write_bytes(data)
+    model = compiled()
+    before = state(model)
+    with pytest.raises(tf.errors.DataLossError, match=f"{path}.*is damaged: its checksum"):
+        model.load_weights(str(path))
+    same(before, state(model))
+
+
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("kind", ["keras", "tf"])
 def test_whole_model(kind, own, tmp_path):

@@ -51,6 +51,21 @@ def test_weights_file(tmp_path):
     assert_same(model.layers[1], other.layers[1])
 
 
+def test_a_damaged_weights_file_is_named(tmp_path):
+    path = tmp_path / "w.weights.h5"
+    train().save_weights(path)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"TFEBLOCK") + 200] ^= 1
+    path.write_bytes(data)
+    model = train(epochs=0, seed=8)
+    before = state_of(model.layers[1])
+    # Keras makes a ValueError of it.
+    with pytest.raises(ValueError, match=f"{path}, table of .*is damaged: its checksum"):
+        model.load_weights(path)
+    for name, value in state_of(model.layers[1]).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
 def test_weights_file_of_another_layer(tmp_path):
     inputs = keras.Input((3,), dtype="int64")
     keras.Model(inputs, keras.layers.Embedding(5, oracle.DIM)(inputs)).save_weights(

@@ -212,7 +212,68 @@ def test_deltas(tmp_path) -> None:
     assert d["rows"] == 3 and d["beside_rows"] == {"removed": 7} and d["rule"] == ""
     assert harness.run("verify", tmp_path / "stripped").code == 0
     assert "removed beside rows are not compared" in harness.run("diff", delta, delta).out
-    assert "removed" in harness.fail("reshard", delta, tmp_path / "x", "--parts=2")
+    documented = harness.documented_reader()
+    harness.succeed("reshard", delta, tmp_path / "parts", "--parts=3")
+    elements = documented["bundle_elements"](
+        str(tmp_path / "parts"), "users/table/.ATTRIBUTES/-blocks"
+    )
+    went: list[int] = []
+    for part in range(3):
+        footer, rows = documented["read_part"](elements)
+        assert footer["rows"] == len(rows)
+        both = [*footer["removed"], *rows["key"].tolist()]
+        assert {te.parts.part_of(key, 3) for key in both} <= {part}
+        went += footer["removed"]
+    assert sorted(went) == sorted(removed.tolist())
+    assert harness.run("verify", tmp_path / "parts").code == 0
+
+
+@pytest.mark.parametrize("num_parts", [1, 3])
+def test_reshard_moves_more_than_rows(num_parts, tmp_path) -> None:
+    """Counts of keys that are not admitted yet: from two parts to others, none is lost."""
+
+    def make(parts: int) -> te.EmbeddingVariable:
+        option = te.EmbeddingVariableOption(filter_option=te.CounterFilter(3))
+        return te.EmbeddingVariable(4, name="counted", ev_option=option, num_parts=parts)
+
+    def train(variable: te.EmbeddingVariable, keys: np.ndarray) -> None:
+        slices = tf.IndexedSlices(tf.ones([len(keys), 4]), tf.constant(keys))
+        te.rules.apply(variable, slices, te.rules.Adagrad(), 0.1, 1)
+
+    random = np.random.default_rng(1)
+    first, second = (random.integers(-500, 500, 1000) for _ in range(2))
+    variable = make(2)
+    train(variable, first)
+    prefix = harness.write(tmp_path / "counted", counted=variable)
+    harness.succeed("reshard", prefix, tmp_path / "out", f"--parts={num_parts}")
+    keys, counts = np.unique(first, return_counts=True)
+    elements = harness.documented_reader()["bundle_elements"](
+        str(tmp_path / "out"), "counted/table/.ATTRIBUTES/-blocks"
+    )
+    found = {}
+    for part in range(num_parts):
+        footer, rows = harness.documented_reader()["read_part"](elements)
+        waiting = footer["candidates"]
+        both = [*waiting["key"].tolist(), *rows["key"].tolist()]
+        assert {te.parts.part_of(key, num_parts) for key in both} <= {part}
+        found.update(waiting.tolist())
+    assert found == {k: n for k, n in zip(keys.tolist(), counts.tolist()) if n < 3}
+    for parts in {1, num_parts}:
+        got = make(parts)
+        tf.train.Checkpoint(counted=got).read(str(tmp_path / "out")).assert_consumed()
+        train(got, second)
+        want = make(2)
+        train(want, first)
+        train(want, second)
+        harness.assert_same_rows(harness.rows_of(got), harness.rows_of(want))
+    assert harness.run("verify", tmp_path / "out").code == 0
+
+
+def test_reshard_refuses_a_bloom_filter(tmp_path) -> None:
+    option = te.EmbeddingVariableOption(filter_option=te.CBFFilter(3, 1000, 0.01))
+    variable = te.EmbeddingVariable(4, name="counted", ev_option=option)
+    prefix = harness.write(tmp_path / "counted", counted=variable)
+    assert "bloom" in harness.fail("reshard", prefix, tmp_path / "out", "--parts=2")
 
 
 def test_files_of_format_1(tmp_path) -> None:

@@ -54,6 +54,8 @@ INVALID: list[tuple[Any, dict[str, Any]]] = [
     (te.StorageOption, {"storage_type": te.StorageType.LEVELDB}),
     (te.StorageOption, {"storage_size": [0]}),
     (te.StorageOption, {"storage_size": 4}),
+    (te.StorageOption, {"storage_type": te.StorageType.HBM_DRAM, "storage_size": [1, 2]}),
+    (te.StorageOption, {"storage_type": te.StorageType.HBM_DRAM, "storage_size": []}),
     (te.StorageOption, {"cache_strategy": "LRU"}),
     (te.CheckpointOption, {"ckpt_to_load_from": 3}),
     (te.CheckpointOption, {"always_load_from_specific_ckpt": "no"}),

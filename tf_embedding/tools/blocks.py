@@ -27,6 +27,11 @@ ROWS = "rows"
 # Keys that a counting filter has not admitted yet, and their occurrences.
 CANDIDATES = "candidates"
 CANDIDATE = np.dtype([("key", "<i8"), ("count", "<i8")])
+# Keys that went since a delta's base.
+REMOVED = "removed"
+
+# The records of the kinds, besides rows, that lie in the buckets of their keys.
+KEYED = {CANDIDATES: CANDIDATE, REMOVED: np.dtype([("key", "<i8")])}
 
 
 def mix(keys: np.ndarray) -> np.ndarray:

@@ -179,25 +179,61 @@ def reshard(table: tables.Table, num_parts: int) -> Iterator[bytes]:
     What is made of each part waits in a temporary file, as the parts are written one behind
     the other.
     """
-    if table.other_kinds:
+    unknown = [kind for kind in table.other_kinds if kind not in blocks.KEYED]
+    if unknown:
         raise errors.ToolError(
-            f"{table.what} holds {', '.join(table.other_kinds)} beside rows, which reshard does "
-            f"not move; restore it into a variable of {num_parts} parts and save that"
+            f"{table.what} holds {', '.join(unknown)} beside rows, which belongs to the parts that "
+            f"there are; restore it into a variable of {num_parts} parts and save that"
         )
     rows = table.rows
     num_blocks = table.num_blocks
     if rows is not None:
         num_blocks = blocks.choose_num_blocks(rows // num_parts, table.dtype.itemsize)
+    if table.other_kinds:
+        # Rows may be the least of it: as many blocks as there are.
+        share = max(1, sum(part.footer.num_blocks for part in table.parts) // num_parts)
+        num_blocks = max(num_blocks, min(blocks.NUM_BUCKETS, 1 << (share.bit_length() - 1)))
     footer = dataclasses.replace(table.footer, num_parts=num_parts, num_blocks=num_blocks)
-    encoders = [
-        blocks.PartEncoder(dataclasses.replace(footer, part=part)) for part in range(num_parts)
-    ]
+    encoders = [_Resharded(dataclasses.replace(footer, part=part)) for part in range(num_parts)]
     spools = [_Spool() for _ in encoders]
-    for end, records in progress(table.ranges(), table.num_blocks, f"reshard {table.name}"):
-        owners = blocks.parts_of(records["key"], num_parts)
+    streams = [
+        table.ranges() if kind == blocks.ROWS else table.keyed_ranges(kind)
+        for kind in footer.kinds
+    ]
+    for ranges in progress(zip(*streams), table.num_blocks, f"reshard {table.name}"):
+        end = ranges[0][0]
+        of_kinds = [records for _, records in ranges]
+        owners = [blocks.parts_of(records["key"], num_parts) for records in of_kinds]
         for part, (encoder, spool) in enumerate(zip(encoders, spools)):
-            for element in encoder.add(end, records[owners == part]):
+            mine = [records[owner == part] for records, owner in zip(of_kinds, owners)]
+            for element in encoder.add(end, mine):
                 spool.add(element)
     for encoder, spool in zip(encoders, spools):
         yield from spool.drain()
-        yield encoder.finish()
+        yield encoder.rows.finish()
+
+
+class _Resharded:
+    """Makes the blocks of a part, of each of its footer's kinds, in their order."""
+
+    def __init__(self, footer: blocks.Footer) -> None:
+        self.rows = blocks.PartEncoder(footer)
+        self._encoders = [
+            self.rows if kind == blocks.ROWS else _keyed_encoder(kind, footer.num_blocks)
+            for kind in footer.kinds
+        ]
+
+    def add(self, end: int, of_kinds: Sequence[np.ndarray]) -> Iterator[bytes]:
+        """As `BlockEncoder.add`, of each kind."""
+        made = [
+            list(encoder.add(end, records)) for encoder, records in zip(self._encoders, of_kinds)
+        ]
+        for of_number in zip(*made):
+            yield from of_number
+
+
+def _keyed_encoder(kind: str, num_blocks: int) -> blocks.BlockEncoder:
+    def encode(number: int, records: np.ndarray) -> bytes:
+        return blocks.encode_other_block(number, num_blocks, kind, records)
+
+    return blocks.BlockEncoder(num_blocks, blocks.KEYED[kind], encode)

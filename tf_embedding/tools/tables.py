@@ -82,9 +82,28 @@ class Part:
         kinds = [kind for kind in self.footer.kinds if kind != blocks.ROWS]
         return {kind: self._parsed(number, kind).records for kind in kinds}
 
-    def _parsed(self, number: int, kind: str) -> blocks.Block:
+    def keyed(self, number: int, kind: str) -> np.ndarray:
+        """The records of one block of a kind of `blocks.KEYED`.
+
+        Raises:
+          DamagedError: the block is damaged.
+        """
+        dtype, records = blocks.KEYED[kind], self._parsed(number, kind).records
+        what = self._name(number, kind)
+        if records.shape[1] != dtype.itemsize:
+            raise DamagedError(f"{what} has records of {records.shape[1]} bytes")
+        keyed = records.reshape(-1).view(dtype)
+        found = blocks.buckets(keyed["key"]) * self.footer.num_blocks // blocks.NUM_BUCKETS
+        if (found != number).any():
+            raise DamagedError(f"{what} holds a key of another block")
+        return keyed
+
+    def _name(self, number: int, kind: str) -> str:
         of_kind = "" if kind == blocks.ROWS else f" of {kind}"
-        what = f"{self.what}: block {number} of {self.footer.num_blocks}{of_kind}"
+        return f"{self.what}: block {number} of {self.footer.num_blocks}{of_kind}"
+
+    def _parsed(self, number: int, kind: str) -> blocks.Block:
+        what = self._name(number, kind)
         try:
             block = blocks.parse(self.element(number, kind))
             if not isinstance(block, blocks.Block):
@@ -212,20 +231,32 @@ class Table:
         Yields:
           (end, records): a range's rows; the next one begins with bucket `end`.
         """
-        num_ranges = num_ranges or self.num_blocks
+
+        def rows_of(part: Part, number: int) -> np.ndarray:
+            if part.footer.slot_width != self.footer.slot_width:
+                raise ToolError(
+                    f"{part.what} holds slots of {part.footer.rule!r} and part 0 those of "
+                    f"{self.footer.rule!r}; train or restore the table and save it again"
+                )
+            return part.block(number)
+
+        return self._ranges(num_ranges or self.num_blocks, rows_of)
+
+    def keyed_ranges(self, kind: str) -> Iterator[tuple[int, np.ndarray]]:
+        """As `ranges`, of the records of a kind of `blocks.KEYED`."""
+        return self._ranges(self.num_blocks, lambda part, number: part.keyed(number, kind))
+
+    def _ranges(
+        self, num_ranges: int, read: Callable[[Part, int], np.ndarray]
+    ) -> Iterator[tuple[int, np.ndarray]]:
         width = blocks.NUM_BUCKETS // num_ranges
         for number in range(num_ranges):
             found = []
             for part in self.parts:
                 of_part = part.footer.num_blocks
-                records = part.block(number * of_part // num_ranges)
+                records = read(part, number * of_part // num_ranges)
                 if of_part < num_ranges:
                     records = records[blocks.buckets(records["key"]) // width == number]
-                if part.footer.slot_width != self.footer.slot_width:
-                    raise ToolError(
-                        f"{part.what} holds slots of {part.footer.rule!r} and part 0 those of "
-                        f"{self.footer.rule!r}; train or restore the table and save it again"
-                    )
                 found.append(records)
             yield (number + 1) * width, np.concatenate(found) if len(found) > 1 else found[0]
 
