@@ -39,6 +39,7 @@ _MAX_SPILL_BYTES = 48
 _TESTS = ["variable", "rules", "admission", "eviction", "stats", "delta", "tier", "gpu/bfloat16"]
 # What a table on a device does not do, by docs/gpu.md, or does otherwise.
 _OTHERWISE = {
+    "test_nothing_is_followed_once_it_is_closed": "a device keeps no log of changes",
     "changes_nothing[change9-counts]": "counts that make no sense are no error",
     "test_memory_goes_back": "removed rows are used again; clear gives memory back",
     "test_bytes": "max_bytes counts rows in use, not memory that is held",
