@@ -84,7 +84,7 @@ OK = [
     ("pool", "f?;k?;f?", POOL, "[?,?]"),
     ("is_initialized", "r[]", {}, "[]"),
     ("size", "r[]", {}, "[]"),
-    ("stats", "r[]", {}, "[19]"),
+    ("stats", "r[]", {}, "[23]"),
     ("top_keys", "r[];k[]", dict(by="norm"), "[?];[?]"),
     ("histogram", "r[];k[]", dict(measure="age"), "[?];[?]"),
     ("export_chunk", "r[];k[];k[]", dict(dim=3), "[];[?];[?,3];[?,?];[?];[?]"),
