@@ -116,14 +116,20 @@ struct LookupBags {
           tallies->CountMiss(i);
         }
         const float scale = weights == nullptr ? 1.0f : weights[i];
-        for (int u = 0; u < kColumns; ++u) {
-          const int c = base + group.rank() + u * group.size();
-          if (c >= dim) continue;
-          const float value =
-              record != nullptr
-                  ? rows.Value(record, c)
-                  : rows.Rounded(InitialValue(initial, key, dim, c));
-          sums[u] += scale * value;
+        const auto add = [&](auto value_at) {
+          for (int u = 0; u < kColumns; ++u) {
+            const int c = base + group.rank() + u * group.size();
+            if (c < dim) sums[u] += scale * value_at(c);
+          }
+        };
+        // Two loops: the rare one calls functions, and what it needs would
+        // push registers out of the other.
+        if (record != nullptr) {
+          add([&](int c) { return rows.Value(record, c); });
+        } else {
+          add([&](int c) {
+            return rows.Rounded(InitialValue(initial, key, dim, c));
+          });
         }
       }
       for (int u = 0; u < kColumns; ++u) {
