@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows that go: rules, bounds, what was taken, through every face of a variable.
 
-Models of the bounds are in tests/cc/eviction_test.cc and tests/eviction_oracle_test.py;
+Models of the bounds are in tests/cc/eviction_bound_test.cc and tests/eviction_oracle_test.py;
 here are the numbers of DeepRec's tests, and the ways options come in.
 """
 

@@ -67,6 +67,12 @@ struct Decisions {
   int64_t* occurrences;
   Decision* decisions;
 
+  // Whether there is a leader at i to decide on.
+  TFE_DEVICE bool Begin(const uint32_t* wanted, int64_t i) const {
+    if (!Idle(wanted) && leaders[i] != 0) return true;
+    decisions[i] = Decision::kNone;
+    return false;
+  }
   TFE_DEVICE void Admit(int64_t i, int64_t before, Decision how) const {
     occurrences[i] = before;
     decisions[i] = how;
@@ -87,10 +93,7 @@ struct AskCounter {
 
   template <class Group>
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
-    if (Idle(wanted) || out.leaders[i] == 0) {
-      out.decisions[i] = Decision::kNone;
-      return;
-    }
+    if (!out.Begin(wanted, i)) return;
     uint32_t* const count = FindSlot(candidates, keys[i]);
     const int64_t before = count == nullptr ? 0 : *count;
     const int64_t total = before + out.occurrences[i];
@@ -148,10 +151,7 @@ struct AskDraws {
 
   template <class Group>
   TFE_DEVICE void operator()(const Group&, int64_t i) const {
-    if (Idle(wanted) || out.leaders[i] == 0) {
-      out.decisions[i] = Decision::kNone;
-      return;
-    }
+    if (!out.Begin(wanted, i)) return;
     if (DrawAdmits(draw_seed, MixKey(keys[i]), probability,
                    out.occurrences[i])) {
       out.Admit(i, 0, Decision::kAdmitted);

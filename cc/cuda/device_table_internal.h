@@ -13,6 +13,8 @@
 
 namespace tf_embedding {
 
+constexpr int64_t kMaxRows = 0xFFFFFFFEll;
+
 // Cuts one piece of memory into arrays: a first time with base null, to learn
 // how much, then for good.
 class Carver {

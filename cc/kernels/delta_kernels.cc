@@ -1,7 +1,9 @@
 // Copyright 2026 The tf_embedding Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Kernels of cc/ops/delta_ops.cc.
+// Kernels of cc/ops/delta_ops.cc for the CPU.
+
+#include "cc/kernels/delta_kernels.h"
 
 #include <string>
 
@@ -11,82 +13,42 @@ namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
-using ::tensorflow::OpKernel;
-using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
-using ::tensorflow::Tensor;
 
-class ConsumerOp : public OpKernel {
- public:
-  explicit ConsumerOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("consumer", &consumer_));
-    OP_REQUIRES(context, !consumer_.empty(),
-                absl::InvalidArgumentError(
-                    "consumer is empty; it must be a name of its own"));
-  }
+absl::Status Start(OpKernelContext* context, const std::string& consumer,
+                   uint32_t* epoch) {
+  TableRef table;
+  TF_RETURN_IF_ERROR(GetTable(context, 0, &table));
+  return ToTensorFlow(table->table()->StartDelta(consumer, epoch));
+}
 
- protected:
-  std::string consumer_;
-};
+absl::Status Since(OpKernelContext* context, const std::string& consumer,
+                   uint32_t* epoch) {
+  TableRef table;
+  TF_RETURN_IF_ERROR(GetTable(context, 0, &table));
+  return ToTensorFlow(table->table()->DeltaSince(consumer, epoch));
+}
 
-class StartDeltaOp : public ConsumerOp {
- public:
-  using ConsumerOp::ConsumerOp;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    Tensor* since;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &since));
-    uint32_t epoch;
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(table->table()->StartDelta(consumer_, &epoch)));
-    since->scalar<int64_t>()() = epoch;
-  }
-};
+absl::Status Finish(OpKernelContext* context, const std::string& consumer) {
+  TableRef table;
+  TF_RETURN_IF_ERROR(GetTable(context, 0, &table));
+  return ToTensorFlow(table->table()->FinishDelta(consumer));
+}
 
-class DeltaSinceOp : public ConsumerOp {
- public:
-  using ConsumerOp::ConsumerOp;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    Tensor* since;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &since));
-    uint32_t epoch;
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(table->table()->DeltaSince(consumer_, &epoch)));
-    since->scalar<int64_t>()() = epoch;
-  }
-};
-
-class FinishDeltaOp : public ConsumerOp {
- public:
-  using ConsumerOp::ConsumerOp;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(table->table()->FinishDelta(consumer_)));
-  }
-};
-
-class ForgetConsumerOp : public ConsumerOp {
- public:
-  using ConsumerOp::ConsumerOp;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    table->table()->ForgetConsumer(consumer_);
-  }
-};
+absl::Status Forget(OpKernelContext* context, const std::string& consumer) {
+  TableRef table;
+  TF_RETURN_IF_ERROR(GetTable(context, 0, &table));
+  table->table()->ForgetConsumer(consumer);
+  return absl::OkStatus();
+}
 
 #define TFE_REGISTER(name, kernel) \
   TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
-TFE_REGISTER("StartDelta", StartDeltaOp);
-TFE_REGISTER("DeltaSince", DeltaSinceOp);
-TFE_REGISTER("FinishDelta", FinishDeltaOp);
-TFE_REGISTER("ForgetConsumer", ForgetConsumerOp);
+TFE_REGISTER("StartDelta", EpochOp<Start>);
+TFE_REGISTER("DeltaSince", EpochOp<Since>);
+TFE_REGISTER("FinishDelta", TellOp<Finish>);
+TFE_REGISTER("ForgetConsumer", TellOp<Forget>);
 
 #undef TFE_REGISTER
 

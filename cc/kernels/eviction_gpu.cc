@@ -5,60 +5,37 @@
 // host's memory, which is where they are kept.
 
 #include "cc/kernels/device_resource.h"
-#include "cc/kernels/rows_output.h"
+#include "cc/kernels/eviction_kernels.h"
 
 namespace tf_embedding {
 namespace {
 
-using ::tensorflow::OpKernel;
-using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
-using ::tensorflow::Tensor;
 
-class EvictOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* context) override {
-    DeviceTableRef table;
-    OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
-    const Tensor& step = context->input(1);
-    OP_REQUIRES_OK(context, CheckScalar(step, "step"));
-    Tensor* evicted;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &evicted));
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Evict(
-                                step.scalar<int64_t>()(), StreamOf(context),
-                                &evicted->scalar<int64_t>()())));
-  }
-};
+absl::Status Get(OpKernelContext* context, DeviceTableRef* table) {
+  return GetDeviceTable(context, 0, table);
+}
 
-class TakeEvictedOp : public OpKernel {
- public:
-  explicit TakeEvictedOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("dim", &dim_));
-  }
-  void Compute(OpKernelContext* context) override {
-    DeviceTableRef table;
-    OP_REQUIRES_OK(context, GetDeviceTable(context, 0, &table));
-    OP_REQUIRES_OK(context, CheckDim(*table, dim_));
-    Tensor* dropped;
-    OP_REQUIRES_OK(context, context->allocate_output(5, {}, &dropped));
-    RowChunk rows;
-    OP_REQUIRES_OK(
-        context, ToTensorFlow(table->table()->TakeEvicted(
-                     StreamOf(context), &rows, &dropped->scalar<int64_t>()())));
-    OP_REQUIRES_OK(context, OutputRows(context, 0, dim_, rows));
-  }
+absl::Status Evict(OpKernelContext* context, const DeviceTableRef& table,
+                   int64_t step, int64_t* evicted) {
+  return ToTensorFlow(table->table()->Evict(step, StreamOf(context), evicted));
+}
 
- private:
-  int64_t dim_;
-};
+absl::Status Take(OpKernelContext* context, const DeviceTableRef& table,
+                  RowChunk* rows, int64_t* dropped) {
+  return ToTensorFlow(
+      table->table()->TakeEvicted(StreamOf(context), rows, dropped));
+}
+
+using EvictDeviceOp = EvictOp<DeviceTableRef, Get, Evict>;
+using TakeEvictedDeviceOp = TakeEvictedOp<DeviceTableRef, Get, Take>;
 
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Evict")
                             .Device(TableDevice())
                             .HostMemory("handle")
                             .HostMemory("step")
                             .HostMemory("evicted"),
-                        EvictOp);
+                        EvictDeviceOp);
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>TakeEvicted")
                             .Device(TableDevice())
                             .HostMemory("handle")
@@ -68,7 +45,7 @@ REGISTER_KERNEL_BUILDER(Name("TfEmbedding>TakeEvicted")
                             .HostMemory("frequency")
                             .HostMemory("version")
                             .HostMemory("dropped"),
-                        TakeEvictedOp);
+                        TakeEvictedDeviceOp);
 
 }  // namespace
 }  // namespace tf_embedding

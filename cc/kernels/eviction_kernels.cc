@@ -1,63 +1,39 @@
 // Copyright 2026 The tf_embedding Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Kernels of cc/ops/eviction_ops.cc.
+// Kernels of cc/ops/eviction_ops.cc for the CPU.
 
-#include "cc/kernels/resource.h"
-#include "cc/kernels/rows_output.h"
+#include "cc/kernels/eviction_kernels.h"
 
 namespace tf_embedding {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
-using ::tensorflow::OpKernel;
-using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
-using ::tensorflow::Tensor;
 
-class EvictOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    const Tensor& step = context->input(1);
-    OP_REQUIRES_OK(context, CheckScalar(step, "step"));
-    Tensor* evicted;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &evicted));
-    DeviceExecutor executor(context);
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Evict(
-                                step.scalar<int64_t>()(),
-                                &evicted->scalar<int64_t>()(), &executor)));
-  }
-};
+absl::Status Get(OpKernelContext* context, TableRef* table) {
+  return GetTable(context, 0, table);
+}
 
-class TakeEvictedOp : public OpKernel {
- public:
-  explicit TakeEvictedOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("dim", &dim_));
-  }
-  void Compute(OpKernelContext* context) override {
-    TableRef table;
-    OP_REQUIRES_OK(context, GetTable(context, 0, &table));
-    OP_REQUIRES_OK(context, CheckDim(*table, dim_));
-    Tensor* dropped;
-    OP_REQUIRES_OK(context, context->allocate_output(5, {}, &dropped));
-    RowChunk rows;
-    OP_REQUIRES_OK(context, ToTensorFlow(table->table()->TakeEvicted(
-                                &rows, &dropped->scalar<int64_t>()())));
-    OP_REQUIRES_OK(context, OutputRows(context, 0, dim_, rows));
-  }
+absl::Status Evict(OpKernelContext* context, const TableRef& table,
+                   int64_t step, int64_t* evicted) {
+  DeviceExecutor executor(context);
+  return ToTensorFlow(table->table()->Evict(step, evicted, &executor));
+}
 
- private:
-  int64_t dim_;
-};
+absl::Status Take(OpKernelContext* /*context*/, const TableRef& table,
+                  RowChunk* rows, int64_t* dropped) {
+  return ToTensorFlow(table->table()->TakeEvicted(rows, dropped));
+}
+
+using EvictHostOp = EvictOp<TableRef, Get, Evict>;
+using TakeEvictedHostOp = TakeEvictedOp<TableRef, Get, Take>;
 
 #define TFE_REGISTER(name, kernel) \
   TFE_REGISTER_CPU_TWIN(Name("TfEmbedding>" name).Device(DEVICE_CPU), kernel)
 
-TFE_REGISTER("Evict", EvictOp);
-TFE_REGISTER("TakeEvicted", TakeEvictedOp);
+TFE_REGISTER("Evict", EvictHostOp);
+TFE_REGISTER("TakeEvicted", TakeEvictedHostOp);
 
 #undef TFE_REGISTER
 

@@ -406,9 +406,7 @@ TEST(NeitherOrderNorThreadsChangeWhatGoes) {
       first_taken = std::move(taken);
       continue;
     }
-    EXPECT_TRUE(columns.keys == first.keys);
-    EXPECT_TRUE(SameBits(columns.values, first.values));
-    EXPECT_TRUE(columns.frequency == first.frequency);
+    testing::ExpectSameColumns(columns, first);
     EXPECT_TRUE(taken.keys == first_taken.keys);
     EXPECT_TRUE(SameBits(taken.slots, first_taken.slots));
   }

@@ -215,10 +215,7 @@ TEST(NeitherOrderNorThreadsChangeAnything) {
       continue;
     }
     // The order of the rows too.
-    EXPECT_TRUE(columns.keys == first.keys);
-    EXPECT_TRUE(SameBits(columns.values, first.values));
-    EXPECT_TRUE(SameBits(columns.slots, first.slots));
-    EXPECT_TRUE(columns.frequency == first.frequency);
+    testing::ExpectSameColumns(columns, first);
   }
 }
 

@@ -119,11 +119,7 @@ TEST(NoSizeOfTheCacheChangesABit) {
         EXPECT_TRUE(first.shape.size > 100);
         continue;
       }
-      EXPECT_TRUE(columns.keys == first.keys);
-      EXPECT_TRUE(SameBits(columns.values, first.values));
-      EXPECT_TRUE(SameBits(columns.slots, first.slots));
-      EXPECT_TRUE(columns.frequency == first.frequency);
-      EXPECT_TRUE(columns.version == first.version);
+      testing::ExpectSameColumns(columns, first);
       const TableStats stats = StatsOf(table.get());
       EXPECT_TRUE(stats.cache_misses > 0);
       EXPECT_TRUE(stats.cache_hits > 0);
@@ -163,9 +159,7 @@ TEST(EvictionGoesByNoCache) {
         first_taken = std::move(taken);
         continue;
       }
-      EXPECT_TRUE(columns.keys == first.keys);
-      EXPECT_TRUE(SameBits(columns.values, first.values));
-      EXPECT_TRUE(columns.frequency == first.frequency);
+      testing::ExpectSameColumns(columns, first);
       EXPECT_TRUE(taken.keys == first_taken.keys);
       EXPECT_TRUE(SameBits(taken.values, first_taken.values));
     }

@@ -115,6 +115,15 @@ inline InitializerSpec Spec(InitializerKind kind) {
   return spec;
 }
 
+// Rows in the same order, bit for bit.
+inline void ExpectSameColumns(const Columns& got, const Columns& want) {
+  EXPECT_TRUE(got.keys == want.keys);
+  EXPECT_TRUE(SameBits(got.values, want.values));
+  EXPECT_TRUE(SameBits(got.slots, want.slots));
+  EXPECT_TRUE(got.frequency == want.frequency);
+  EXPECT_TRUE(got.version == want.version);
+}
+
 // Of the tables that are made.
 #if defined(TF_EMBEDDING_TEST_TIERS)
 // From no more than one row to all, one table after the other.
