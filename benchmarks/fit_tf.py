@@ -47,8 +47,12 @@ class _Fit:
         ids = rng.integers(0, self._rows, (n, FIELDS))
         labels = tf.constant(rng.integers(0, 2, (n, 1)).astype(np.float32))
         data = tf.data.Dataset.from_tensor_slices((self.inputs(ids, spec), labels))
-        # Batched once and kept, so that the input costs little.
-        self._data = data.batch(spec.batch, drop_remainder=True).cache().prefetch(2)
+        # Batched once and kept, so that the input costs little. Without autotuning, whose thread
+        # sleeps twice as long each time and is waited for when an epoch ends.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        data = data.batch(spec.batch, drop_remainder=True).cache().prefetch(2)
+        self._data = data.with_options(options)
         self._model = self.model(spec)
         self._model.compile(spec.rule, "binary_crossentropy")
         self.fill(spec)

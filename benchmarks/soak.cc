@@ -5,11 +5,20 @@
 //
 //   python benchmarks/native.py soak --max_keys=1e6 --operations=1e8 lru lfu
 //
-// Each batch has a share of keys that were never there (--fresh), the others
-// are drawn from the newest 0.9 max_keys. Both tables are given each batch, in
-// turn; the one without a bound grows with the stream, unless --bounded=1
-// leaves it out. A word is an order, or "steps": rows that were not updated for
-// as many steps as bring max_keys new keys go, swept in the background.
+// Each batch has a share of keys that were never there (--fresh). The others
+// are, by --draw:
+//
+//   newest  drawn evenly from the newest 0.9 max_keys: what is popular changes
+//           all the time. An order by frequency is wrong for that: it keeps
+//           what was popular once.
+//   fixed   drawn evenly from 0.9 max_keys keys that stay, which are all drawn
+//           first; new ones come once.
+//   zipf    of the same by Zipf's law with exponent 1.05.
+//
+// Both tables are given each batch, in turn; the one without a bound grows with
+// the stream, unless --bounded=1 leaves it out. A word is an order, or "steps":
+// rows that were not updated for as many steps as bring max_keys new keys go,
+// swept in the background.
 //
 // Prints for each word, from the batch on at which the bound is reached, for
 // the table with it and the one without: the rate, by the wall clock and by the
@@ -25,6 +34,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -47,6 +57,7 @@ struct Flags {
   double dim = 16;
   double threads = 2;
   double bounded = 0;
+  std::string draw = "newest";
   std::vector<std::string> words;
 };
 
@@ -73,13 +84,63 @@ Flags Parse(int argc, char** argv) {
       flags.words.push_back(argument);
       continue;
     }
-    const auto it = reals.find(argument.substr(2, equal - 2));
+    const std::string name = argument.substr(2, equal - 2);
+    if (name == "draw") {
+      flags.draw = argument.substr(equal + 1);
+      continue;
+    }
+    const auto it = reals.find(name);
     if (it == reals.end()) Die("no flag " + argument);
     *it->second = std::atof(argument.c_str() + equal + 1);
   }
   if (flags.words.empty()) flags.words = {"lru", "lfu", "version", "steps"};
+  if (flags.draw != "newest" && flags.draw != "fixed" && flags.draw != "zipf") {
+    Die("draw is " + flags.draw + "; it must be newest, fixed or zipf");
+  }
   return flags;
 }
+
+// The keys of the stream, batch by batch.
+class Stream {
+ public:
+  explicit Stream(const Flags& flags)
+      : flags_(flags),
+        window_(static_cast<int64_t>(flags.max_keys * 0.9)),
+        is_fixed_(flags.draw != "newest"),
+        log_window_(std::log(static_cast<double>(window_))) {}
+
+  int64_t born() const { return born_; }
+
+  void Next(std::vector<int64_t>* keys) {
+    for (int64_t& key : *keys) {
+      // Spread, so that no table gains by their order.
+      key = NextId() * 0x9E3779B97F4A7C1;
+    }
+  }
+
+ private:
+  int64_t NextId() {
+    const bool fresh =
+        static_cast<double>(rng_.Below(1000)) < flags_.fresh * 1000;
+    if (fresh || born_ == 0 || (is_fixed_ && born_ < window_)) return born_++;
+    if (!is_fixed_) return born_ - 1 - rng_.Below(std::min(born_, window_));
+    if (flags_.draw == "fixed") return rng_.Below(window_);
+    // Its integral inverted, as if ranks were real numbers.
+    constexpr double kExponent = 1.05;
+    const double u =
+        static_cast<double>(rng_.Below(int64_t{1} << 53)) * 0x1p-53;
+    const double last = std::exp((1 - kExponent) * log_window_);
+    const double rank = std::pow(1 - u * (1 - last), 1 / (1 - kExponent));
+    return std::min(window_ - 1, static_cast<int64_t>(rank) - 1);
+  }
+
+  const Flags& flags_;
+  const int64_t window_;
+  const bool is_fixed_;
+  const double log_window_;
+  testing::Rng rng_{7};
+  int64_t born_ = 0;
+};
 
 double Now() {
   return std::chrono::duration<double>(
@@ -147,11 +208,10 @@ std::unique_ptr<EmbeddingTable> Make(const Flags& flags,
 void Run(const Flags& flags, const std::string& word) {
   const auto batch = static_cast<int64_t>(flags.batch);
   const auto max_keys = static_cast<int64_t>(flags.max_keys);
-  const double fresh_keys = flags.fresh * flags.batch;
   EvictionOptions eviction;
   if (word == "steps") {
     eviction.steps_to_live =
-        static_cast<int64_t>(flags.max_keys / fresh_keys) + 1;
+        static_cast<int64_t>(flags.max_keys / (flags.fresh * flags.batch)) + 1;
   } else {
     eviction.max_keys = max_keys;
     Check(ParseEvictOrder(word, &eviction.order));
@@ -161,30 +221,22 @@ void Run(const Flags& flags, const std::string& word) {
 
   testing::PoolExecutor threads(
       std::max(1, static_cast<int>(flags.threads) - 1));
-  testing::Rng rng(7);
   const std::vector<float> gradients =
-      rng.Units(static_cast<int64_t>(batch * flags.dim));
+      testing::Rng(7).Units(static_cast<int64_t>(batch * flags.dim));
   std::vector<int64_t> keys(batch);
   Measured measured[2];
   const float hyper[] = {0.1f, 0, 0};
   BoundRule rule;
   Check(BindRule("adagrad", 0.01f, 0, hyper, 3, &rule));
-  int64_t born = 0;
+  Stream stream(flags);
   int64_t settled_bytes = 0;
   int64_t largest_bytes = 0;
   int64_t settled_resident = 0;
   int64_t largest_resident = 0;
   const auto steps = static_cast<int64_t>(flags.operations / flags.batch);
   for (int64_t step = 0; step < steps; ++step) {
-    for (int64_t i = 0; i < batch; ++i) {
-      const bool fresh = born == 0 || static_cast<double>(rng.Below(1000)) <
-                                          flags.fresh * 1000;
-      const int64_t window = std::min(born, max_keys * 9 / 10);
-      const int64_t id = fresh ? born++ : born - 1 - rng.Below(window);
-      // Spread, so that no table gains by their order.
-      keys[i] = id * 0x9E3779B97F4A7C1;
-    }
-    const bool settled = born > max_keys * 5 / 4;
+    stream.Next(&keys);
+    const bool settled = stream.born() > max_keys * 5 / 4;
     for (int t = 0; t < 2; ++t) {
       if (tables[t] == nullptr) continue;
       Measured& m = measured[t];
@@ -273,9 +325,9 @@ void Run(const Flags& flags, const std::string& word) {
 int main(int argc, char** argv) {
   const tf_embedding::Flags flags = tf_embedding::Parse(argc, argv);
   std::printf(
-      "max_keys %.0f, operations %.0f, batch %.0f, fresh %.2f, dim %.0f, "
-      "threads %.0f\n",
-      flags.max_keys, flags.operations, flags.batch, flags.fresh, flags.dim,
-      flags.threads);
+      "max_keys %.0f, operations %.0f, batch %.0f, fresh %.2f, draw %s, dim "
+      "%.0f, threads %.0f\n",
+      flags.max_keys, flags.operations, flags.batch, flags.fresh,
+      flags.draw.c_str(), flags.dim, flags.threads);
   for (const std::string& word : flags.words) tf_embedding::Run(flags, word);
 }
