@@ -178,8 +178,7 @@ def main(argv: list[str]) -> None:
     print(f"{platform.machine()}, TensorFlow {tf.__version__}, {os.cpu_count()} processors")
     print(f"{int(ev.size()):,} rows of dim {_DIM.value}, 1 slot: {size / 1e9:.2f} GB in files")
     megabytes = [
-        n / 1e6
-        for n in (ev.memory_usage()["total"], save_memory.bytes, restore_memory.bytes)
+        n / 1e6 for n in (ev.memory_usage()["total"], save_memory.bytes, restore_memory.bytes)
     ]
     print("MB of memory: table {:.0f}, save +{:.0f}, restore +{:.0f}".format(*megabytes))
     print("| | GB/s | slowest to fastest | processor s/GB |\n|---|---|---|---|")

@@ -110,7 +110,7 @@ def many(context: Context) -> Report:
         context,
         "many",
         "Many small tables, M ids/s",
-        "Tables of 10,000 rows, looked up in one `tf.function` and concatenated: all in one op of "
+        "Tables of 10,000 rows, looked up in one `tf.function`: all in one op of "
         "tf_embedding, or with a `tf.nn.embedding_lookup` each. Ratios are those of the one op.",
         _MANY,
         specs,

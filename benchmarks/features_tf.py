@@ -76,11 +76,17 @@ class _Many:
         ids = [(keys[b] if dynamic else b).reshape(spec.tables, batch) for b in numbers]
         variables = self._variables
 
-        def work(ids: tf.Tensor) -> tf.Tensor:
-            # One result, because a loop has its price for each.
-            return tf.concat(lookup(variables, tf.unstack(ids)), axis=0)
+        def call() -> tf.Tensor:
+            # Batch after batch. Features come and go one by one, as in a model: to cut one
+            # tensor up and to join the vectors would take longer than the lookups.
+            done: list[tf.Tensor] = []
+            for batch in ids:
+                with tf.control_dependencies(done):
+                    done = lookup(variables, [tf.constant(part) for part in batch])
+            with tf.control_dependencies(done):
+                return tf.constant(len(ids))
 
-        self._call = tables_tf.in_turn(work, ids)
+        self._call = tf.function(call, autograph=False)
 
     def run(self, i: int) -> None:
         self._call()
