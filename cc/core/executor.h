@@ -7,6 +7,13 @@
 // Executor; TensorFlow's kernels wrap the device's worker pool, tests wrap
 // std::thread, and SerialExecutor runs everything in the caller. Results never
 // depend on the choice: work is cut by hash or by position, never by thread.
+//
+// SharingExecutor is one over any pool. The caller takes pieces of the work
+// itself, one after another, and so does each of the pool's threads that it
+// asked, from whenever it comes. What the caller waits for at the end is only
+// the pieces that others have begun: a pool that is busy, or slow to wake,
+// costs nothing but its help. To wake a thread takes tens of microseconds, as
+// long as a thousand lookups; so one more thread is asked for every 40 of them.
 
 #ifndef TF_EMBEDDING_CC_CORE_EXECUTOR_H_
 #define TF_EMBEDDING_CC_CORE_EXECUTOR_H_
@@ -39,6 +46,18 @@ class SerialExecutor final : public Executor {
                    const std::function<void(int64_t, int64_t)>& body) override {
     if (n > 0) body(0, n);
   }
+};
+
+class SharingExecutor : public Executor {
+ public:
+  void ParallelFor(int64_t n, int64_t nanoseconds,
+                   const std::function<void(int64_t, int64_t)>& body) override;
+
+ protected:
+  // The pool runs work once, on another thread, now or later: also after the
+  // ParallelFor that asked for it is over. May throw std::bad_alloc; then that
+  // thread is done without.
+  virtual void Schedule(std::function<void()> work) = 0;
 };
 
 }  // namespace tf_embedding

@@ -19,6 +19,13 @@
 #define TFE_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TFE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+// In a loop that waits for another thread's write.
+#if defined(__x86_64__)
+#define TFE_PAUSE() __builtin_ia32_pause()
+#else
+#define TFE_PAUSE() static_cast<void>(0)
+#endif
+
 namespace tf_embedding {
 
 constexpr int kCacheLine = 64;

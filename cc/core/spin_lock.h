@@ -77,9 +77,7 @@ class SharedSpinLock {
 
   static void Wait(int* spins) {
     if (*spins < 64) {
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#endif
+      TFE_PAUSE();
     } else if (*spins < 4096) {
       std::this_thread::yield();
     } else {

@@ -212,11 +212,13 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
 Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
                               Executor* executor) const {
   ReaderLock lock(&layout_lock_);
-  const int64_t chunk = std::clamp<int64_t>(
-      n / std::max(1, executor->num_threads()) + 1, 1, kLookupChunk);
+  // Some for each thread, so that one that comes late is not waited for.
+  const int64_t chunk =
+      std::clamp<int64_t>(n / (4 * std::max(1, executor->num_threads())) + 1,
+                          kMinLookupChunk, kLookupChunk);
   const int64_t num_chunks = (n + chunk - 1) / chunk;
   executor->ParallelFor(
-      num_chunks, chunk * (10 + dim_ / 8), [&](int64_t from, int64_t to) {
+      num_chunks, chunk * (20 + dim_ / 4), [&](int64_t from, int64_t to) {
         for (int64_t c = from; c < to; ++c) {
           const int64_t begin = c * chunk;
           LookupRange(keys + begin, std::min(chunk, n - begin),

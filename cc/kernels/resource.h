@@ -6,6 +6,7 @@
 #ifndef TF_EMBEDDING_CC_KERNELS_RESOURCE_H_
 #define TF_EMBEDDING_CC_KERNELS_RESOURCE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -77,20 +78,38 @@ inline absl::Status ToTensorFlow(const Status& status) {
   return absl::InternalError(status.message());
 }
 
-// Runs on the device's own worker threads.
-class DeviceExecutor final : public Executor {
+// The device's own worker threads, and for short work the one that the op
+// runs on.
+class DeviceExecutor final : public SharingExecutor {
  public:
   explicit DeviceExecutor(tensorflow::OpKernelContext* context)
       : workers_(context->device()->tensorflow_cpu_worker_threads()) {}
 
-  int num_threads() const override { return workers_->num_threads; }
+  int num_threads() const override {
+    // Less than all where the op runs in a data set's own threads.
+    return std::min(workers_->num_threads,
+                    tensorflow::GetPerThreadMaxParallelism());
+  }
   void ParallelFor(int64_t n, int64_t nanoseconds,
                    const std::function<void(int64_t, int64_t)>& body) override {
-    tensorflow::Shard(workers_->num_threads, workers_->workers, n, nanoseconds,
-                      body);
+    // The pool does long work alone: it was a twentieth faster so than with
+    // the op's own thread, which takes the place of one of the pool's.
+    if (n > kLongNanoseconds / std::max<int64_t>(1, nanoseconds)) {
+      tensorflow::Shard(workers_->num_threads, workers_->workers, n,
+                        nanoseconds, body);
+    } else {
+      SharingExecutor::ParallelFor(n, nanoseconds, body);
+    }
+  }
+
+ protected:
+  void Schedule(std::function<void()> work) override {
+    workers_->workers->Schedule(std::move(work));
   }
 
  private:
+  static constexpr int64_t kLongNanoseconds = 1000000;
+
   const tensorflow::DeviceBase::CpuWorkerThreads* const workers_;
 };
 
