@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Callable
 
 import draws
@@ -26,19 +27,37 @@ def _sparse(spec: Spec, values: np.ndarray) -> tf.SparseTensor:
     return tf.SparseTensor(at, values, [bags, spec.bag])
 
 
+def _one_after_another(calls: list[Callable[[], list[tf.Tensor]]]) -> Callable[[], tf.Tensor]:
+    """A tf.function of all calls: what a call from Python costs is paid once."""
+
+    def run() -> tf.Tensor:
+        done: list[tf.Tensor] = []
+        for call in calls:
+            with tf.control_dependencies(done):
+                done = call()
+        with tf.control_dependencies(done):
+            return tf.constant(len(calls))
+
+    return tf.function(run, autograph=False)
+
+
 class _Pooled:
     """tf.nn.embedding_lookup_sparse, stock; `params` and the ids are the contestants'."""
 
+    CYCLE, BATCHES = 1, draws.BATCHES
+
     def __init__(self, spec: Spec, params: tf.Variable, ids: list[np.ndarray]):
         self._params = params
-        self._batches = [_sparse(spec, batch) for batch in ids]
         weights = _sparse(spec, _weights(spec)) if spec.weighted else None
-        self._call = tf.function(
-            lambda ids: tf.nn.embedding_lookup_sparse(params, ids, weights, combiner=spec.combiner)
-        )
+
+        def lookup(batch: tf.SparseTensor) -> list[tf.Tensor]:
+            return [tf.nn.embedding_lookup_sparse(params, batch, weights, combiner=spec.combiner)]
+
+        batches = [_sparse(spec, batch) for batch in ids]
+        self._call = _one_after_another([functools.partial(lookup, batch) for batch in batches])
 
     def run(self, i: int) -> None:
-        self._call(self._batches[i])
+        self._call()
 
 
 def pooled_table(spec: Spec) -> _Pooled:
@@ -76,17 +95,12 @@ class _Many:
         ids = [(keys[b] if dynamic else b).reshape(spec.tables, batch) for b in numbers]
         variables = self._variables
 
-        def call() -> tf.Tensor:
-            # Batch after batch. Features come and go one by one, as in a model: to cut one
-            # tensor up and to join the vectors would take longer than the lookups.
-            done: list[tf.Tensor] = []
-            for batch in ids:
-                with tf.control_dependencies(done):
-                    done = lookup(variables, [tf.constant(part) for part in batch])
-            with tf.control_dependencies(done):
-                return tf.constant(len(ids))
+        def look(batch: np.ndarray) -> list[tf.Tensor]:
+            # Features come and go one by one, as in a model: to cut one tensor up and to join
+            # the vectors would take longer than the lookups.
+            return lookup(variables, [tf.constant(part) for part in batch])
 
-        self._call = tf.function(call, autograph=False)
+        self._call = _one_after_another([functools.partial(look, batch) for batch in ids])
 
     def run(self, i: int) -> None:
         self._call()
