@@ -7,6 +7,9 @@
 Reads the CSV files of the last runs. Unless a line says otherwise: dim 16, batches
 of 65,536 uniform ids, 1e6 keys, 2 threads; ratios are of medians in alternating
 turns.
+
+Where a floor was measured in the same turns (README.md), a bar has its value too:
+what it would be if the table were as fast as the floor.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import measure
 from report import RESULTS
 
 Rows = list[dict[str, str]]
+_Values = Callable[[Mapping[str, Rows]], Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +38,16 @@ class Bar:
       limit: the least value that meets it; with at_most the greatest.
       measured: from the results by name, values of which all must meet it.
       at_most: which way it goes.
+      floor: likewise, with the floor in the table's place; None where there is none.
     """
 
     benchmark: str
     work: str
     says: str
     limit: float
-    measured: Callable[[Mapping[str, Rows]], Mapping[str, float]]
+    measured: _Values
     at_most: bool = False
+    floor: Optional[_Values] = None
 
 
 def _find(rows: Rows, **wanted: object) -> dict[str, str]:
@@ -60,7 +66,7 @@ def _value(row: dict[str, str], field: str) -> float:
 BASE = {"keys": 1_000_000, "dim": 16, "batch": 65536, "zipf": 0.0, "threads": 2}
 
 
-def _peer(benchmark: str, contestant: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+def _peer(benchmark: str, contestant: str) -> _Values:
     def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
         row = _find(results[benchmark], contestant=contestant, rule="adagrad", **BASE)
         return {"": _value(row, "ratio_of_medians")}
@@ -68,10 +74,23 @@ def _peer(benchmark: str, contestant: str) -> Callable[[Mapping[str, Rows]], Map
     return measured
 
 
-def _scaling(*names: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+def _rate(results: Mapping[str, Rows], benchmark: str, contestant: str) -> float:
+    row = _find(results[benchmark], contestant=contestant, rule="adagrad", **BASE)
+    return _value(row, "median")
+
+
+def _floor(benchmark: str, peer: str) -> _Values:
+    def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
+        ours = _rate(results, benchmark, "floor, by key")
+        return {"": ours / _rate(results, benchmark, peer)}
+
+    return measured
+
+
+def _scaling(*names: str, field: str = "ratio_of_medians") -> _Values:
     def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
         rows = [_find(results["scaling"], name=name) for name in names]
-        return {r["title"].split(" / ")[0]: _value(r, "ratio_of_medians") for r in rows}
+        return {r["title"].split(" / ")[0]: _value(r, field) for r in rows}
 
     return measured
 
@@ -83,7 +102,7 @@ def _fit_rate(results: Mapping[str, Rows], title: str, rule: str, keys: int) -> 
 _RULES = ("adagrad", "ftrl", "adam")
 
 
-def _fit(peer: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+def _fit(peer: str) -> _Values:
     def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
         return {
             rule: _fit_rate(results, fit.TABLES, rule, 1_000_000)
@@ -92,6 +111,13 @@ def _fit(peer: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
         }
 
     return measured
+
+
+def _fit_floor(results: Mapping[str, Rows]) -> Mapping[str, float]:
+    """The dense part, and a step's ids looked up and trained by the floor by key."""
+    dense = _fit_rate(results, fit.DENSE, "adagrad", 1_000_000)
+    ids = fit.FIELDS / _rate(results, "train", "floor, by key")
+    return {"adagrad": 1 / (1 + dense * ids)}
 
 
 def _fit_sizes(results: Mapping[str, Rows]) -> Mapping[str, float]:
@@ -103,9 +129,9 @@ def _fit_sizes(results: Mapping[str, Rows]) -> Mapping[str, float]:
     return found
 
 
-def _insert(field: str) -> Callable[[Mapping[str, Rows]], Mapping[str, float]]:
+def _insert(field: str, contestant: str = "tf_embedding") -> _Values:
     def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
-        row = _find(results["insert"], contestant="tf_embedding", threads=2)
+        row = _find(results["insert"], contestant=contestant, threads=2)
         return {"": _value(row, field)}
 
     return measured
@@ -131,15 +157,37 @@ def _many(results: Mapping[str, Rows]) -> Mapping[str, float]:
 
 
 BARS = (
-    Bar("lookup", "lookup", ">= 1.1x FBGEMM's static lookup", 1.1, _peer("lookup", "FBGEMM")),
-    Bar("lookup", "lookup", ">= 1.7x tf.Variable", 1.7, _peer("lookup", "tf.Variable")),
-    Bar("lookup", "lookup", ">= 10x TFRA's table", 10, _peer("lookup", "TFRA")),
+    Bar(
+        "lookup",
+        "lookup",
+        ">= 1.1x FBGEMM's static lookup",
+        1.1,
+        _peer("lookup", "FBGEMM"),
+        floor=_floor("lookup", "FBGEMM"),
+    ),
+    Bar(
+        "lookup",
+        "lookup",
+        ">= 1.7x tf.Variable",
+        1.7,
+        _peer("lookup", "tf.Variable"),
+        floor=_floor("lookup", "tf.Variable"),
+    ),
+    Bar(
+        "lookup",
+        "lookup",
+        ">= 10x TFRA's table",
+        10,
+        _peer("lookup", "TFRA"),
+        floor=_floor("lookup", "TFRA"),
+    ),
     Bar(
         "train",
         "lookup + gradient + Adagrad",
         ">= 1.3x FBGEMM's row-wise Adagrad",
         1.3,
         _peer("train", "FBGEMM, row-wise"),
+        floor=_floor("train", "FBGEMM, row-wise"),
     ),
     Bar(
         "train",
@@ -147,14 +195,43 @@ BARS = (
         ">= 3.5x tf.Variable",
         3.5,
         _peer("train", "tf.Variable"),
+        floor=_floor("train", "tf.Variable"),
     ),
-    Bar("train", "lookup + gradient + Adagrad", ">= 15x TFRA's layer", 15, _peer("train", "TFRA")),
+    Bar(
+        "train",
+        "lookup + gradient + Adagrad",
+        ">= 15x TFRA's layer",
+        15,
+        _peer("train", "TFRA"),
+        floor=_floor("train", "TFRA"),
+    ),
     Bar("scaling", "FTRL, Adam", ">= 0.7x Adagrad's rate", 0.7, _scaling("ftrl", "adam")),
-    Bar("scaling", "3e7 keys", ">= 0.6x of 1e6 keys", 0.6, _scaling("lookup_keys", "train_keys")),
+    Bar(
+        "scaling",
+        "3e7 keys",
+        ">= 0.6x of 1e6 keys",
+        0.6,
+        _scaling("lookup_keys", "train_keys"),
+        floor=_scaling("lookup_keys", "train_keys", field="floor_ratio_of_medians"),
+    ),
     Bar("fit", "fit, 1e6 ids", ">= 3x keras.layers.Embedding", 3, _fit(fit.STOCK)),
     Bar("fit", "fit", "1e5 to 1e7 ids within 1.3x", 1.3, _fit_sizes, at_most=True),
-    Bar("fit", "fit, 1e6 ids", ">= 0.7x of the dense part alone", 0.7, _fit(fit.DENSE)),
-    Bar("insert", "insert 3e7 keys", ">= 10 M rows/s", 10, _insert("rate")),
+    Bar(
+        "fit",
+        "fit, 1e6 ids",
+        ">= 0.7x of the dense part alone",
+        0.7,
+        _fit(fit.DENSE),
+        floor=_fit_floor,
+    ),
+    Bar(
+        "insert",
+        "insert 3e7 keys",
+        ">= 10 M rows/s",
+        10,
+        _insert("rate"),
+        floor=_insert("rate", "floor"),
+    ),
     Bar(
         "insert",
         "insert 3e7 keys",
@@ -174,9 +251,20 @@ BARS = (
         _insert("peak_over_end"),
         at_most=True,
     ),
-    Bar("scaling", "2 threads", ">= 1.8x one", 1.8, _scaling("lookup_threads", "train_threads")),
+    Bar(
+        "scaling",
+        "2 threads",
+        ">= 1.8x one",
+        1.8,
+        _scaling("lookup_threads", "train_threads"),
+        floor=_scaling("lookup_threads", "train_threads", field="floor_ratio_of_medians"),
+    ),
     Bar("many", "26 tables at once", ">= 2x one by one", 2, _many),
 )
+
+
+def _text(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {measure.number(v)}".strip() for name, v in values.items())
 
 
 def judge(bar: Bar, results: Mapping[str, Rows]) -> tuple[str, Optional[bool]]:
@@ -185,9 +273,16 @@ def judge(bar: Bar, results: Mapping[str, Rows]) -> tuple[str, Optional[bool]]:
         values = bar.measured(results)
     except (LookupError, KeyError) as error:
         return f"not measured ({str(error.args[0])})", None
-    text = ", ".join(f"{name} {measure.number(v)}".strip() for name, v in values.items())
     meets = [v <= bar.limit if bar.at_most else v >= bar.limit for v in values.values()]
-    return text, all(meets)
+    return _text(values), all(meets)
+
+
+def floor(bar: Bar, results: Mapping[str, Rows]) -> str:
+    """The value that the floor would have, as text; "-" where there is none."""
+    try:
+        return "-" if bar.floor is None else _text(bar.floor(results))
+    except (LookupError, KeyError):
+        return "-"
 
 
 def table(results: Mapping[str, Rows]) -> str:
@@ -196,8 +291,10 @@ def table(results: Mapping[str, Rows]) -> str:
     rows = []
     for bar in BARS:
         text, meets = judge(bar, results)
-        rows.append([bar.work, bar.says, text, words[meets], f"`run.py {bar.benchmark}`"])
-    return measure.markdown(["work", "bar", "measured", "", "command"], rows)
+        command = f"`run.py {bar.benchmark}`"
+        rows.append([bar.work, bar.says, text, words[meets], floor(bar, results), command])
+    head = ["work", "bar", "measured", "", "at the floor's speed", "command"]
+    return measure.markdown(head, rows)
 
 
 def load(folder: str = RESULTS) -> dict[str, Rows]:

@@ -9,8 +9,9 @@
 //
 // The floor by key: the same behind a bare hash table, which is an array of
 // keys and row numbers, 16 bytes each, half full, searched place after place.
-// Key 0 is not allowed. What a table cannot go below that knows more of its
-// keys.
+// Key 0 is not allowed. An update searches again, as an op of its own must,
+// and counts the row's uses. What a table cannot go below that knows more of
+// its keys.
 //
 // The floor of insertion: fresh memory of the size of rows, index, frequency
 // and version, written once.
@@ -80,6 +81,7 @@ class Floor {
     while (size < 2 * n) size *= 2;
     mask_ = size - 1;
     entries_ = std::make_unique<HugePages<Entry>>(size);
+    uses_ = std::make_unique<HugePages<int64_t>>(n);
     for (int64_t row = 0; row < n; ++row) {
       int64_t place = Home(keys[row]);
       while ((*entries_)[place].key != 0) place = (place + 1) & mask_;
@@ -88,10 +90,54 @@ class Floor {
   }
 
   void Find(const int64_t* keys, int64_t n) {
+    RunByKey(keys, n, dim_, [this](int64_t /*row*/, float* record, float* out) {
+      std::memcpy(out, record, dim_ * sizeof(float));
+    });
+  }
+
+  void UpdateByKey(const int64_t* keys, int64_t n) {
+    Find(keys, n);
+    RunByKey(keys, n, stride_,
+             [this](int64_t row, float* record, const float* out) {
+               Adagrad(record, out);
+               ++(*uses_)[row];
+             });
+  }
+
+  void Copy(const int64_t* rows, int64_t n) {
+    Run(rows, n, dim_, [this](float* record, float* out) {
+      std::memcpy(out, record, dim_ * sizeof(float));
+    });
+  }
+
+  void Update(const int64_t* rows, int64_t n) {
+    Copy(rows, n);
+    Run(rows, n, stride_,
+        [this](float* record, const float* row) { Adagrad(record, row); });
+  }
+
+ private:
+  int64_t Home(int64_t key) const {
+    return static_cast<int64_t>(tf_embedding::MixKey(key)) & mask_;
+  }
+
+  void Adagrad(float* record, const float* row) const {
+    float* const slots = record + dim_;
+    for (int64_t c = 0; c < dim_; ++c) {
+      const float gradient = 2 * row[c];
+      slots[c] += gradient * gradient;
+      record[c] -= 0.01f * gradient / std::sqrt(slots[c]);
+    }
+  }
+
+  // As Run, of the rows that keys have.
+  template <class Body>
+  void RunByKey(const int64_t* keys, int64_t n, int64_t used,
+                const Body& body) {
     const HugePages<Entry>& entries = *entries_;
     pool_.ParallelFor(n, 1, [&](int64_t begin, int64_t end) {
       int64_t homes[kBlock];
-      const float* found[kBlock];
+      int64_t rows[kBlock];
       const auto prefetch_homes = [&](int64_t from) {
         for (int64_t i = from; i < std::min(end, from + kBlock); ++i) {
           homes[i - from] = Home(keys[i]);
@@ -104,41 +150,19 @@ class Floor {
         for (int64_t i = from; i < to; ++i) {
           int64_t place = homes[i - from];
           while (entries[place].key != keys[i]) place = (place + 1) & mask_;
-          found[i - from] = &records_[entries[place].row * stride_];
-          for (int64_t c = 0; c < dim_; c += 16) {
-            __builtin_prefetch(found[i - from] + c);
+          const int64_t row = rows[i - from] = entries[place].row;
+          for (int64_t c = 0; c < used; c += 16) {
+            __builtin_prefetch(&records_[row * stride_ + c]);
           }
+          if (used > dim_) __builtin_prefetch(&(*uses_)[row]);
         }
         prefetch_homes(to);
         for (int64_t i = from; i < to; ++i) {
-          std::memcpy(out_.data() + i * dim_, found[i - from],
-                      dim_ * sizeof(float));
+          const int64_t row = rows[i - from];
+          body(row, &records_[row * stride_], out_.data() + i * dim_);
         }
       }
     });
-  }
-
-  void Copy(const int64_t* rows, int64_t n) {
-    Run(rows, n, dim_, [this](float* record, float* out) {
-      std::memcpy(out, record, dim_ * sizeof(float));
-    });
-  }
-
-  void Update(const int64_t* rows, int64_t n) {
-    Copy(rows, n);
-    Run(rows, n, stride_, [this](float* record, const float* row) {
-      float* const slots = record + dim_;
-      for (int64_t c = 0; c < dim_; ++c) {
-        const float gradient = 2 * row[c];
-        slots[c] += gradient * gradient;
-        record[c] -= 0.01f * gradient / std::sqrt(slots[c]);
-      }
-    });
-  }
-
- private:
-  int64_t Home(int64_t key) const {
-    return static_cast<int64_t>(tf_embedding::MixKey(key)) & mask_;
   }
 
   // Prefetches the first used floats of each record.
@@ -163,6 +187,7 @@ class Floor {
   PoolExecutor pool_;
   HugePages<float> records_;
   std::unique_ptr<HugePages<Entry>> entries_;
+  std::unique_ptr<HugePages<int64_t>> uses_;
   int64_t mask_ = 0;
 };
 
@@ -182,6 +207,9 @@ EXPORT void FloorIndex(void* floor, const int64_t* keys, int64_t n) {
 }
 EXPORT void FloorFind(void* floor, const int64_t* keys, int64_t n) {
   static_cast<Floor*>(floor)->Find(keys, n);
+}
+EXPORT void FloorUpdateByKey(void* floor, const int64_t* keys, int64_t n) {
+  static_cast<Floor*>(floor)->UpdateByKey(keys, n);
 }
 EXPORT void FloorUpdate(void* floor, const int64_t* rows, int64_t n) {
   static_cast<Floor*>(floor)->Update(rows, n);

@@ -25,6 +25,7 @@ def _load() -> ctypes.CDLL:
     library.FloorFind.argtypes = [pointer, pointer, integer]
     library.FloorCopy.argtypes = [pointer, pointer, integer]
     library.FloorUpdate.argtypes = [pointer, pointer, integer]
+    library.FloorUpdateByKey.argtypes = [pointer, pointer, integer]
     library.FloorDestroy.argtypes = [pointer]
     library.FloorGrow.argtypes = [integer, integer, integer, pointer]
     return library
@@ -55,14 +56,15 @@ class Floor:
 
 
 class ByKey(Floor):
-    """Finds the row of each key in a bare hash table, and copies it."""
+    """The same, each row found in a bare hash table; "train" finds it twice."""
 
     def __init__(self, spec: Spec):
         super().__init__(spec)
         keys = draws.keys(spec.keys)
         self._library.FloorIndex(self._floor, keys.ctypes.data, len(keys))
         self._batches = [np.ascontiguousarray(keys[batch]) for batch in self._batches]
-        self._call = self._library.FloorFind
+        trains = spec.work == "train"
+        self._call = self._library.FloorUpdateByKey if trains else self._library.FloorFind
 
 
 # Of a key in the table, beside its row: index, frequency, version.

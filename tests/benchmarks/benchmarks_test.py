@@ -184,6 +184,22 @@ def test_every_value_of_a_bar_must_meet_it():
     assert bars.judge(bar, {"insert": insert}) == ("memory_usage() 15.0, resident 17.0", False)
 
 
+def test_a_bar_at_the_speed_of_the_floor():
+    rows = peers(**{"FBGEMM": 1.0, "floor, by key": 1.0})
+    for row, rate in zip(rows, ("40", "30")):
+        row["median"] = rate
+    by_peer = {bar.says: bars.floor(bar, {"lookup": rows}) for bar in bars.BARS}
+    assert by_peer[">= 1.1x FBGEMM's static lookup"] == "0.750"
+    assert by_peer[">= 1.7x tf.Variable"] == "-"  # not measured
+    assert by_peer["peak <= 1.3x the end"] == "-"  # has no floor
+    # 26 ids an example: each second 10 examples of the dense part, 520 ids by the floor.
+    dense = {"contestant": "dense part alone", "rule": "adagrad", "keys": "1000000"}
+    rows[1]["median"] = "520"
+    results = {"train": rows, "fit": [{**dense, "median": "10"}]}
+    (bar,) = [bar for bar in bars.BARS if "dense part" in bar.says]
+    assert bars.floor(bar, results) == "adagrad 0.667"
+
+
 def test_where_a_peer_is_faster_is_said():
     results = {"lookup": peers(FBGEMM=0.5, TFRA=9.0, floor=0.4)}
     (line,) = readme.losses(results)
