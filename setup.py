@@ -86,6 +86,7 @@ class BuildOps(build_ext):
         # -isystem: TensorFlow's headers have hundreds of warnings of their own.
         tf_include = ["-isystem", tensorflow["include"]]
         tf_command = compiler + cxx.tf_flags(tensorflow) + include + tf_include + extra
+        tf_command += cxx.precompiled("third_party/tf/precompiled.h", folder, tf_command)
         suffix = ""
         if on_host:
             suffix = ".host"  # beside the others, which stay as they are

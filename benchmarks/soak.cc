@@ -114,7 +114,8 @@ class Stream {
   void Next(std::vector<int64_t>* keys) {
     for (int64_t& key : *keys) {
       // Spread, so that no table gains by their order.
-      key = NextId() * 0x9E3779B97F4A7C1;
+      key = static_cast<int64_t>(static_cast<uint64_t>(NextId()) *
+                                 0x9E3779B97F4A7C1u);
     }
   }
 

@@ -263,6 +263,41 @@ def test_only_what_is_stale_is_compiled(tmp_path: Path, monkeypatch: pytest.Monk
     assert build("-O1") == 0
 
 
+def test_a_precompiled_header_is_used_and_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cxx, "ROOT", str(tmp_path))
+    header, source = tmp_path / "all.h", tmp_path / "a.cc"
+    header.write_text("constexpr int kA = 1;\n")
+    source.write_text('static_assert(kA == 1, "");\n')
+    for path in (header, source):
+        os.utime(path, (0, 0))
+    made, folder = str(tmp_path / "a.o"), str(tmp_path / "build")
+    command = cxx.compiler() + ["-I."]
+
+    def build() -> int:
+        options = cxx.precompiled("all.h", folder, command)
+        if not options:
+            pytest.skip("the compiler is not g++")
+        return cxx.compile_all([cxx.Job("a.cc", made, command + options)])
+
+    assert build() == 1
+    assert "all_of_all.h.gch" in Path(made + ".d").read_text()  # or the file would not compile
+    assert build() == 0
+    for path in (made, folder + "/all_of_all.h.gch"):
+        os.utime(path, (1, 1))
+    os.utime(header)
+    assert build() == 1
+    assert build() == 0
+
+
+def test_another_compiler_gets_no_precompiled_header(tmp_path: Path) -> None:
+    other = tmp_path / "c++"
+    other.write_text("#!/bin/sh\necho Other C++ 1.0\n")
+    other.chmod(0o755)
+    assert cxx.precompiled("cc/core/hash.h", str(tmp_path / "build"), [str(other)]) == []
+
+
 def test_a_program_is_linked_again_when_an_object_is_newer(tmp_path: Path) -> None:
     source, program = tmp_path / "main.cc", str(tmp_path / "main")
     source.write_text("int main() { return 0; }\n")

@@ -67,6 +67,35 @@ def tf_flags(tensorflow: dict[str, Any]) -> list[str]:
     return _COMMON + ["-O2"] + quiet + list(tensorflow["cflags"])
 
 
+def precompiled(header: str, folder: str, command: Sequence[str]) -> list[str]:
+    """Compiles a header once for all files that command compiles.
+
+    TensorFlow's headers take two thirds of the time of a file that includes them. Only
+    g++ is asked: what makes a precompiled header fit differs between compilers, and
+    without one everything works too, slower.
+
+    Args:
+      header: of the repository.
+      folder: for what is made.
+      command: the compiler and flags, as in a Job.
+
+    Returns:
+      What to add to command; nothing for another compiler than g++.
+    """
+    version = subprocess.run([*command, "--version"], cwd=ROOT, text=True, capture_output=True)
+    if "Free Software Foundation" not in version.stdout:
+        return []
+    # Not the header's own name, under which it would include itself.
+    stub = os.path.join(folder, "all_of_" + os.path.basename(header))
+    text = '#include "%s"\n' % header
+    os.makedirs(folder, exist_ok=True)
+    if not os.path.exists(stub) or open(stub).read() != text:
+        with open(stub, "w") as f:
+            f.write(text)
+    compile_all([Job(stub, stub + ".gch", [*command, "-x", "c++-header"])])
+    return ["-include", stub]
+
+
 def sources(*patterns: str) -> list[str]:
     """Files of the repository by glob pattern (** is any depth), sorted."""
     found: set[str] = set()
