@@ -93,7 +93,8 @@ def precompiled(header: str, folder: str, command: Sequence[str]) -> list[str]:
         with open(stub, "w") as f:
             f.write(text)
     compile_all([Job(stub, stub + ".gch", [*command, "-x", "c++-header"])])
-    return ["-include", stub]
+    # -fpch-deps: the .d files name the headers inside it too.
+    return ["-fpch-deps", "-include", stub]
 
 
 def sources(*patterns: str) -> list[str]:
