@@ -70,6 +70,9 @@ class Block {
     return Status();
   }
 
+  // Whether its bytes are made when they are asked for.
+  bool is_promise() const { return state_->source != nullptr; }
+
   // Of the element's frame; that of a promise, as it was kept last.
   uint32_t Checksum() const {
     if (state_->source != nullptr) {
