@@ -168,8 +168,11 @@ Status Nonsense(const std::string& what, const char* field) {
 
 }  // namespace
 
-BlockBuilder::BlockBuilder(const BlockHeader& header)
-    : header_(header), values_bytes_(4 * (header.dim + header.slot_width)) {
+BlockBuilder::BlockBuilder(const BlockHeader& header, std::string buffer)
+    : header_(header),
+      values_bytes_(4 * (header.dim + header.slot_width)),
+      bytes_(std::move(buffer)) {
+  bytes_.clear();
   bytes_.reserve(kPrefixBytes + kChecksumBytes + 72 + header.rule.size() +
                  header.kind.size() + header.rows * header.record_bytes());
   header_.rows = 0;

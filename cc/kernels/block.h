@@ -27,6 +27,8 @@ class Elements {
   virtual Status Encode(int64_t element, std::string* bytes) = 0;
   // Of the frame that was made last; 0 before.
   virtual uint32_t Checksum(int64_t element) = 0;
+  // What Encode gave and is needed no longer, for what it gives next.
+  virtual void Reuse(std::string /*bytes*/) {}
 };
 
 // One element. Copies share what they stand for.
@@ -68,6 +70,11 @@ class Block {
     state_->bytes.shrink_to_fit();
     state_->taken = true;
     return Status();
+  }
+
+  // Gives back what Bytes gave.
+  void Reuse(std::string bytes) const {
+    if (is_promise()) state_->source->Reuse(std::move(bytes));
   }
 
   // Whether its bytes are made when they are asked for.

@@ -175,6 +175,7 @@ class TableWriter {
       tail_ = Bytes(tensorflow::crc32c::Mask(crc));
       crc = ExtendCrc32c(crc, tail_.data(), tail_.size());
       size_ += static_cast<int64_t>(head.size() + bytes.size());
+      block->Reuse(std::move(bytes));
     }
     TF_RETURN_IF_ERROR(data_.Append(tail_));
     size_ += static_cast<int64_t>(tail_.size());
