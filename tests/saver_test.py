@@ -135,7 +135,7 @@ def test_either_way_reads_what_the_other_wrote(
     as_before(theirs_restores)
     other, dense = make("other", num_parts=2), tf.Variable(0.0)
     checkpoint = tf.train.Checkpoint(ev=other, plain=make("small"), dense=dense)
-    status = checkpoint.restore(path)
+    status = checkpoint.read(path)
     status.assert_consumed().assert_existing_objects_matched()
     assert content(other) == content(ev) and content(checkpoint.plain) == content(plain)
     assert float(dense) == 5.0
@@ -172,7 +172,8 @@ def test_a_save_in_a_function(tmp_path) -> None:
     for number in range(2):
         ev.upsert([-number], tf.ones([1, DIM]))
         path = save(tf.constant(str(tmp_path / str(number)))).numpy().decode()
-        assert len(glob.glob(path + ".data-*")) == 2
+        # There TensorFlow makes two shards of its own tensors.
+        assert len(glob.glob(path + ".data-*")) == 3
         other = make("other")
         tf.train.Checkpoint(ev=other, dense=tf.Variable(0.0)).read(path).assert_consumed()
         assert content(other) == content(ev)
