@@ -145,8 +145,8 @@ void CheckpointWriter::EncodeGroup(std::vector<std::string> buffers,
   const TableShape shape = table_->ShapeLocked();
   // Of each number, one for each kind.
   std::vector<BlockBuilder> builders;
-  std::vector<int64_t> keys;
-  std::vector<bool> used;
+  std::vector<int64_t>& keys = group->keys;
+  std::vector<bool>& used = group->used;
   const int64_t first_shard = group->number * num_shards;
   for (int64_t s = first_shard; s < first_shard + num_shards; ++s) {
     const Shard& shard = *table_->shards_[s];

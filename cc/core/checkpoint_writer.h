@@ -75,6 +75,9 @@ class CheckpointWriter {
     std::vector<std::string> elements;  // empty once handed out
     std::vector<int64_t> rows;          // of each block
     std::vector<int64_t> steps;
+    // Of each row of a shard: its key, and whether it is in use and wanted.
+    std::vector<int64_t> keys;
+    std::vector<bool> used;
   };
 
   int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
