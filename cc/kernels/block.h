@@ -16,6 +16,7 @@
 #include "cc/core/checkpoint_format.h"
 #include "cc/core/status.h"
 #include "tensorflow/core/framework/variant.h"
+#include "tensorflow/core/framework/variant_encode_decode.h"
 #include "tensorflow/core/framework/variant_tensor_data.h"
 
 namespace tf_embedding {
