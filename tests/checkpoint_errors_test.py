@@ -17,13 +17,13 @@ import tensorflow as tf
 import tf_embedding as te
 
 DIM = 6
-DATA, INDEX = ".data-00000-of-00001", ".index"
+INDEX = ".index"
 # IndexError is what tf.train.Checkpoint makes of OutOfRangeError.
 ERRORS = (tf.errors.OpError, ValueError, IndexError, OSError)
 
 
-def make(name: str) -> te.EmbeddingVariable:
-    return te.EmbeddingVariable(DIM, initializer="zeros", name=name)
+def make(name: str, **options: int) -> te.EmbeddingVariable:
+    return te.EmbeddingVariable(DIM, initializer="zeros", name=name, **options)
 
 
 def rows(ev: te.EmbeddingVariable) -> bytes:
@@ -33,23 +33,38 @@ def rows(ev: te.EmbeddingVariable) -> bytes:
 class ByObject:
     """tf.train.Checkpoint."""
 
+    data = ".data-00000-of-00002"
+
     def save(self, folder: str) -> str:
-        ev = make("saved")
-        ev.upsert(np.arange(500), np.ones([500, DIM]))
-        return tf.train.Checkpoint(ev=ev).write(os.path.join(folder, "ckpt"))
+        ev, parts = make("saved"), make("parts", num_parts=2)
+        for variable in (ev, parts):
+            variable.upsert(np.arange(500), np.ones([500, DIM]))
+        checkpoint = tf.train.Checkpoint(ev=ev, parts=parts, dense=tf.Variable(tf.ones([50])))
+        return checkpoint.write(os.path.join(folder, "ckpt"))
 
     def restore(self, prefix: str) -> str:
-        live = make("live")
-        live.upsert([1, 2, 3], np.zeros([3, DIM]))
-        before = rows(live)
+        live, parts, dense = make("live"), make("live_parts"), tf.Variable(tf.zeros([50]))
+        for variable in (live, parts):
+            variable.upsert([1, 2, 3], np.zeros([3, DIM]))
+        before = rows(live), rows(parts)
+        checkpoint = tf.train.Checkpoint(ev=live, parts=parts, dense=dense)
         with pytest.raises(ERRORS) as raised:
-            tf.train.Checkpoint(ev=live).read(prefix).assert_consumed()
-        assert rows(live) == before
+            checkpoint.read(prefix).assert_consumed()
+        # Nor what lies in another file, and is good.
+        assert (rows(live), rows(parts)) == before and not np.any(dense)
         return str(raised.value)
+
+
+class ByObjectDense(ByObject):
+    """The same, where what is wrong is the file of the dense variable."""
+
+    data = ".data-00001-of-00002"
 
 
 class BySaver:
     """A v1 Saver."""
+
+    data = ".data-00000-of-00001"
 
     def save(self, folder: str) -> str:
         v1 = tf.compat.v1
@@ -72,6 +87,8 @@ class BySaver:
 
 class BySavedModel:
     """tf.saved_model.load."""
+
+    data = ".data-00000-of-00001"
 
     def save(self, folder: str) -> str:
         module = tf.Module()
@@ -108,31 +125,40 @@ def forbidden(path: str) -> Iterator[None]:
         os.seteuid(user)
 
 
-# What becomes of the files, and whether each TensorFlow's error names one.
-DAMAGES: dict[str, tuple[Optional[Callable[[str], None]], bool]] = {
-    "no data": (lambda prefix: os.remove(prefix + DATA), True),
-    "no index": (lambda prefix: os.remove(prefix + INDEX), True),
-    "no permission": (None, True),
-    "cut data": (lambda prefix: os.truncate(prefix + DATA, 9000), False),
-    "cut index": (lambda prefix: os.truncate(prefix + INDEX, 100), False),
-    "flipped row": (lambda prefix: flip(prefix + DATA, 0.5), False),
-    "flipped index": (lambda prefix: flip(prefix + INDEX, 0.2), False),
+# What becomes of a file, and who says which: TensorFlow; we, where a table's bytes are
+# read by our op; nobody, as TensorFlow reads the index before it asks us.
+TENSORFLOW, WE, NOBODY = "TensorFlow", "we", "nobody"
+DAMAGES: dict[str, tuple[Optional[Callable[[str, str], None]], str]] = {
+    "no data": (lambda prefix, data: os.remove(prefix + data), TENSORFLOW),
+    "no index": (lambda prefix, data: os.remove(prefix + INDEX), TENSORFLOW),
+    "no permission": (None, TENSORFLOW),
+    "cut data": (lambda prefix, data: os.truncate(prefix + data, 150), WE),
+    "cut index": (lambda prefix, data: os.truncate(prefix + INDEX, 100), NOBODY),
+    "flipped row": (lambda prefix, data: flip(prefix + data, 0.5), WE),
+    "flipped index": (lambda prefix, data: flip(prefix + INDEX, 0.2), NOBODY),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("route", [ByObject(), BySaver(), BySavedModel()])
+@pytest.mark.parametrize("route", [ByObject(), ByObjectDense(), BySaver(), BySavedModel()])
 def test_what_is_wrong_is_said_and_nothing_changes(route, damage) -> None:
-    harm, named = DAMAGES[damage]
+    harm, who = DAMAGES[damage]
     # Not pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         prefix = route.save(folder)
         if harm is not None:
-            harm(prefix)
-        with forbidden(prefix + DATA) if harm is None else contextlib.nullcontext():
+            harm(prefix, route.data)
+        with forbidden(prefix + route.data) if harm is None else contextlib.nullcontext():
             message = route.restore(prefix)
-            assert message and (not named or prefix in message), message
+            if who == TENSORFLOW:
+                assert prefix in message, message
+            if type(route) is ByObject and "index" not in damage:
+                assert prefix + route.data in message, message
+                assert "/table/.ATTRIBUTES/-blocks" in message, message
+            if type(route) is ByObject and who == WE:
+                assert "is damaged" in message and "another checkpoint" in message, message
+            assert message
             # That of verify always names the checkpoint.
             with pytest.raises(tf.errors.OpError) as raised:
                 te.checkpoint.verify(prefix)

@@ -235,6 +235,7 @@ def errors(scene: Scene) -> None:
         finally:
             scene.arm()
         assert scene.folder in message and os.strerror(how["fault"]) in message, message
+        assert "cannot write" in message and "save again" in message, message
         scene.check_latest(False)
         assert scene.content(scene.ev) == scene.second
         # And the next save, of the same manager, is good.

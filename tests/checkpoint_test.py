@@ -318,7 +318,7 @@ def test_restored_slots_of_another_rule_begin_anew(tmp_path) -> None:
 
 def damaged(path: str, rng: np.random.Generator):
     """Ways to damage a checkpoint's files: (what, file, its new bytes)."""
-    for suffix in (".data-00000-of-00001", ".index"):
+    for suffix in (".data-00000-of-00002", ".index"):
         with open(path + suffix, "rb") as file:
             good = file.read()
         flips = [*range(24 * 8), *rng.integers(0, 8 * len(good), 400)]
@@ -374,7 +374,7 @@ def test_ten_thousand_flipped_bits(tmp_path) -> None:
     before, saved, kept = content(live), content(ev), live.state()
     refused = harmless = 0
     rng = np.random.default_rng(3)
-    for suffix in (".index", ".data-00000-of-00001"):
+    for suffix in (".index", ".data-00000-of-00002"):
         with open(path + suffix, "r+b", buffering=0) as file:
             good = file.read()
             for bit in rng.integers(0, 8 * len(good), 5000).tolist():

@@ -263,7 +263,7 @@ def test_a_broken_chain_is_refused(tmp_path) -> None:
     foreign = f"{of[1]}.json is of another chain"
     refused(errors.InvalidArgumentError, foreign, lambda: copy(names[1] + ".json"))
     refused(errors.DataLossError, f"{of[2]}.index is missing", lambda: os.remove(of[2] + ".index"))
-    data = ".data-00000-of-00001"
+    data = ".data-00000-of-00002"
     cut = f"{of[2]}{data} has 9 bytes"
     refused(errors.DataLossError, cut, lambda: os.truncate(of[2] + data, 9))
     refused(errors.DataLossError, of[1], lambda: copy(names[1] + data))
@@ -278,7 +278,7 @@ def test_flipped_bits_are_refused(tmp_path) -> None:
     before = content(live)
     rng = np.random.default_rng(0)
     deltas = follow(live, tmp_path)
-    for suffix in (".json", ".index", ".data-00000-of-00001"):
+    for suffix in (".json", ".index", ".data-00000-of-00002"):
         with open(paths[1] + suffix, "rb") as file:
             good = file.read()
         for bit in rng.integers(0, 8 * len(good), 60):
@@ -421,14 +421,14 @@ def test_a_compacted_chain(num_parts, tmp_path) -> None:
         weights.assign_add([1.0])
         paths.append(deltas.save())
         contents.append((content(live), content(other)))
-    with open(paths[2] + ".data-00000-of-00001", "rb") as file:
+    with open(paths[2] + ".data-00000-of-00002", "rb") as file:
         good = file.read()
     for at in (len(good) // 2, 40):
-        with open(paths[2] + ".data-00000-of-00001", "wb") as file:
+        with open(paths[2] + ".data-00000-of-00002", "wb") as file:
             file.write(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
         with pytest.raises(tf.errors.DataLossError, match=paths[2]):
             deltas.compact(paths[2])
-    with open(paths[2] + ".data-00000-of-00001", "wb") as file:
+    with open(paths[2] + ".data-00000-of-00002", "wb") as file:
         file.write(good)
     full = deltas.compact(paths[2])
     assert deltas.chain() == [full, paths[3]]

@@ -30,6 +30,8 @@ WITHOUT_A_TABLE = {
     "Pool",
     "Rules",
     "JoinBlocks",
+    "WriteBlocks",
+    "ReadBlocks",
     "VerifyCheckpoint",
     "BlocksChecksum",
     "CompactCheckpoints",

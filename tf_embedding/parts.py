@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 from tensorflow.python.ops import handle_data_util
 
-from tf_embedding import checkpoint
+from tf_embedding import checkpoint, saver
 from tf_embedding._library import ops
 
 MAX_PARTS = 1024
@@ -201,7 +201,10 @@ class WholeHandle(tf.saved_model.experimental.TrackableResource):  # type: ignor
         """There is nothing behind it."""
 
 
-class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
+class PartitionedTable(
+    saver.Saved,
+    tf.__internal__.tracking.AutoTrackable,  # type: ignore[misc]
+):
     """The tables of a variable's parts, which a checkpoint knows as one.
 
     What it saves does not tell how many parts there were: rows of all parts, one
@@ -262,9 +265,3 @@ class PartitionedTable(tf.__internal__.tracking.AutoTrackable):  # type: ignore[
     def load_blocks(self, blocks: tf.Tensor) -> Any:
         """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
         return checkpoint.load_blocks(self.handles(), blocks)
-
-    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {checkpoint.BLOCKS: self.save_blocks()}
-
-    def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.load_blocks(restored_tensors[checkpoint.BLOCKS])

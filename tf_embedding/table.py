@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional
 import tensorflow as tf
 from tensorflow.python.ops import handle_data_util
 
-from tf_embedding import checkpoint, initializers, saveable
+from tf_embedding import checkpoint, initializers, saveable, saver
 from tf_embedding._library import ops
 from tf_embedding.table_options import TableOptions
 
@@ -96,7 +96,7 @@ class PartTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
         return ops.tf_embedding_import(handle=self.resource_handle, **state)
 
 
-class EmbeddingTable(PartTable):
+class EmbeddingTable(saver.Saved, PartTable):
     """Owns the one table of a variable: saves and restores it too."""
 
     def handles(self) -> list[tf.Tensor]:
@@ -110,12 +110,6 @@ class EmbeddingTable(PartTable):
     def load_blocks(self, blocks: tf.Tensor) -> Any:
         """Makes the content that of saved blocks; see `checkpoint.load_blocks`."""
         return checkpoint.load_blocks([self.resource_handle], blocks)
-
-    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        return {checkpoint.BLOCKS: self.save_blocks()}
-
-    def _restore_from_tensors(self, restored_tensors: Mapping[str, tf.Tensor]) -> Any:
-        return self.load_blocks(restored_tensors[checkpoint.BLOCKS])
 
 
 def device_of_next_variable() -> Any:

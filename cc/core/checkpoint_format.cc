@@ -168,10 +168,15 @@ Status Nonsense(const std::string& what, const char* field) {
 
 }  // namespace
 
-BlockBuilder::BlockBuilder(const BlockHeader& header)
-    : header_(header), values_bytes_(4 * (header.dim + header.slot_width)) {
-  bytes_.reserve(kPrefixBytes + kChecksumBytes + 72 + header.rule.size() +
-                 header.kind.size() + header.rows * header.record_bytes());
+BlockBuilder::BlockBuilder(const BlockHeader& header, std::string buffer)
+    : header_(header),
+      values_bytes_(4 * (header.dim + header.slot_width)),
+      bytes_(std::move(buffer)) {
+  bytes_.clear();
+  const size_t bytes = kPrefixBytes + kChecksumBytes + 72 + header.rule.size() +
+                       header.kind.size() + header.rows * header.record_bytes();
+  // It is a guess; a buffer that served for a like one does.
+  if (bytes_.capacity() < bytes - bytes / 16) bytes_.reserve(bytes);
   header_.rows = 0;
   header_.step = -1;
   Writer writer(&bytes_);

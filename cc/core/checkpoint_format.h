@@ -142,7 +142,8 @@ struct RecordView {
 class BlockBuilder {
  public:
   // header: rows as a guess for the memory; step and rows are found out.
-  explicit BlockBuilder(const BlockHeader& header);
+  // buffer: of a block that is no longer needed, whose memory is used again.
+  explicit BlockBuilder(const BlockHeader& header, std::string buffer = {});
   void Add(int64_t key, int64_t frequency, int64_t version,
            const float* values) {
     const int64_t numbers[3] = {key, frequency, version};

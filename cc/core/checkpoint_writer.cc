@@ -94,9 +94,11 @@ void CheckpointWriter::Make(int64_t number,
   Group* const group = &groups_[number % 2];
   group->number = number;
   group->under_way = true;
+  std::vector<std::string> buffers = std::move(spare_);
+  spare_.clear();
   lock->unlock();
   try {
-    EncodeGroup(group);
+    EncodeGroup(std::move(buffers), group);
   } catch (...) {
     lock->lock();
     group->number = -1;
@@ -114,12 +116,20 @@ void CheckpointWriter::Make(int64_t number,
   made_.notify_all();
 }
 
+void CheckpointWriter::Reuse(std::string bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (static_cast<int64_t>(spare_.size()) < elements_per_group()) {
+    spare_.push_back(std::move(bytes));
+  }
+}
+
 uint32_t CheckpointWriter::Checksum(int64_t element) {
   std::lock_guard<std::mutex> lock(mutex_);
   return checksums_[element];
 }
 
-void CheckpointWriter::EncodeGroup(Group* group) const {
+void CheckpointWriter::EncodeGroup(std::vector<std::string> buffers,
+                                   Group* group) const {
   group->elements.clear();
   group->rows.clear();
   group->steps.clear();
@@ -135,8 +145,8 @@ void CheckpointWriter::EncodeGroup(Group* group) const {
   const TableShape shape = table_->ShapeLocked();
   // Of each number, one for each kind.
   std::vector<BlockBuilder> builders;
-  std::vector<int64_t> keys;
-  std::vector<bool> used;
+  std::vector<int64_t>& keys = group->keys;
+  std::vector<bool>& used = group->used;
   const int64_t first_shard = group->number * num_shards;
   for (int64_t s = first_shard; s < first_shard + num_shards; ++s) {
     const Shard& shard = *table_->shards_[s];
@@ -155,7 +165,12 @@ void CheckpointWriter::EncodeGroup(Group* group) const {
         header.slot_width = shape.slot_width;
         header.rule = shape.rule;
         header.rows = since_ == 0 ? size + size / 16 + 16 : 0;
-        builders.emplace_back(header);
+        std::string buffer;
+        if (!buffers.empty()) {
+          buffer = std::move(buffers.back());
+          buffers.pop_back();
+        }
+        builders.emplace_back(header, std::move(buffer));
         if (num_kinds() == 1) continue;
         BlockHeader other;
         other.number = b;

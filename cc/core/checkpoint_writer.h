@@ -8,7 +8,9 @@
 // those of its group: a shard's, or the one block of several shards. So a
 // caller that asks, writes and drops them in order holds what is left of one
 // group: with S shards, about 1/S of the table, and never the whole. MakeAhead
-// makes the next group on another thread meanwhile; then it is two.
+// makes the next group on another thread meanwhile; then it is two. A caller
+// may give back what it has written (Reuse): memory that is new costs the
+// system a page fault each 4 KiB, which is as much as the copy.
 //
 // Moment. The blocks of one shard, or of the shards of one block, are copied
 // under their locks as a reader: lookups go on, an update of that shard waits
@@ -59,6 +61,9 @@ class CheckpointWriter {
   // do for it, nothing is made, and Encode will say so.
   void MakeAhead(int64_t group);
 
+  // For the groups to come: the bytes of an element that are needed no longer.
+  void Reuse(std::string bytes);
+
   // That of an element's frame, as it was made last; 0 before it was.
   uint32_t Checksum(int64_t element);
 
@@ -70,13 +75,17 @@ class CheckpointWriter {
     std::vector<std::string> elements;  // empty once handed out
     std::vector<int64_t> rows;          // of each block
     std::vector<int64_t> steps;
+    // Of each row of a shard: its key, and whether it is in use and wanted.
+    std::vector<int64_t> keys;
+    std::vector<bool> used;
   };
 
   int64_t num_kinds() const { return static_cast<int64_t>(kinds_.size()); }
   int64_t elements_per_group() const;
   // lock: of mutex_, held, and let go while the group is made.
   void Make(int64_t number, std::unique_lock<std::mutex>* lock);
-  void EncodeGroup(Group* group) const;
+  // buffers: to put elements into.
+  void EncodeGroup(std::vector<std::string> buffers, Group* group) const;
   // Of the kind beside the rows.
   int64_t OtherRecordBytes() const;
   // What the filter has of one shard. builders: of a group's blocks.
@@ -93,8 +102,9 @@ class CheckpointWriter {
 
   std::mutex mutex_;
   std::condition_variable made_;
-  Group groups_[2];            // a number's place is its remainder
-  std::vector<int64_t> rows_;  // of each block; -1: not yet made
+  Group groups_[2];                 // a number's place is its remainder
+  std::vector<std::string> spare_;  // buffers, of a group at most
+  std::vector<int64_t> rows_;       // of each block; -1: not yet made
   std::vector<int64_t> steps_;
   std::vector<uint32_t> checksums_;  // of each element
 };

@@ -30,6 +30,31 @@ constexpr std::array<uint32_t, 256> MakeTable() {
 
 constexpr std::array<uint32_t, 256> kTable = MakeTable();
 
+// Polynomials over two elements modulo the one above, x^0 in the highest bit.
+constexpr uint32_t kOne = uint32_t{1} << 31;
+
+constexpr uint32_t Multiply(uint32_t a, uint32_t b) {
+  uint32_t product = 0;
+  for (; a != 0; a <<= 1) {
+    if ((a & kOne) != 0) product ^= b;
+    b = (b >> 1) ^ ((b & 1) != 0 ? kPolynomial : 0);
+  }
+  return product;
+}
+
+// What a register is multiplied by for 2^k bytes of zeros.
+constexpr std::array<uint32_t, 64> MakeZeroBytes() {
+  std::array<uint32_t, 64> powers{};
+  uint32_t power = kOne >> 8;  // x^8
+  for (uint32_t& place : powers) {
+    place = power;
+    power = Multiply(power, power);
+  }
+  return powers;
+}
+
+constexpr std::array<uint32_t, 64> kZeroBytes = MakeZeroBytes();
+
 }  // namespace
 
 uint32_t Portable(uint32_t crc, const char* data, size_t size) {
@@ -93,6 +118,15 @@ uint64_t AddWord(uint64_t crc, const char* data) {
 
 uint32_t Crc32c(const char* data, size_t size) {
   return ExtendCrc32c(0, data, size);
+}
+
+uint32_t CombineCrc32c(uint32_t crc, uint32_t next, size_t size) {
+  for (int k = 0; size != 0; ++k, size >>= 1) {
+    if ((size & 1) != 0) {
+      crc = crc32c_internal::Multiply(crc32c_internal::kZeroBytes[k], crc);
+    }
+  }
+  return crc ^ next;
 }
 
 uint32_t ExtendCrc32c(uint32_t crc, const char* data, size_t size) {

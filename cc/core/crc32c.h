@@ -9,7 +9,10 @@
 // on three runs of bytes side by side: about 8 bytes in a cycle. Elsewhere a
 // table of 256 entries does a byte at a time.
 //
-// Thread safety: a pure function.
+// Checksums of runs of bytes add up to that of the whole, so bytes that were
+// checksummed once need not be read again for a checksum that covers more.
+//
+// Thread safety: pure functions.
 
 #ifndef TF_EMBEDDING_CC_CORE_CRC32C_H_
 #define TF_EMBEDDING_CC_CORE_CRC32C_H_
@@ -25,9 +28,13 @@ uint32_t Crc32c(const char* data, size_t size);
 // That of some bytes whose checksum is crc, and these behind them.
 uint32_t ExtendCrc32c(uint32_t crc, const char* data, size_t size);
 
+// That of some bytes whose checksum is crc, and of size more behind them whose
+// own is next. Takes about a microsecond, whatever the size.
+uint32_t CombineCrc32c(uint32_t crc, uint32_t next, size_t size);
+
 namespace crc32c_internal {
 
-// The same without the instruction. For tests.
+// ExtendCrc32c without the instruction. For tests.
 uint32_t Portable(uint32_t crc, const char* data, size_t size);
 
 }  // namespace crc32c_internal

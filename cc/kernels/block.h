@@ -16,6 +16,7 @@
 #include "cc/core/checkpoint_format.h"
 #include "cc/core/status.h"
 #include "tensorflow/core/framework/variant.h"
+#include "tensorflow/core/framework/variant_encode_decode.h"
 #include "tensorflow/core/framework/variant_tensor_data.h"
 
 namespace tf_embedding {
@@ -27,6 +28,8 @@ class Elements {
   virtual Status Encode(int64_t element, std::string* bytes) = 0;
   // Of the frame that was made last; 0 before.
   virtual uint32_t Checksum(int64_t element) = 0;
+  // What Encode gave and is needed no longer, for what it gives next.
+  virtual void Reuse(std::string /*bytes*/) {}
 };
 
 // One element. Copies share what they stand for.
@@ -69,6 +72,14 @@ class Block {
     state_->taken = true;
     return Status();
   }
+
+  // Gives back what Bytes gave.
+  void Reuse(std::string bytes) const {
+    if (is_promise()) state_->source->Reuse(std::move(bytes));
+  }
+
+  // Whether its bytes are made when they are asked for.
+  bool is_promise() const { return state_->source != nullptr; }
 
   // Of the element's frame; that of a promise, as it was kept last.
   uint32_t Checksum() const {

@@ -61,6 +61,7 @@ class Save : public Elements, public std::enable_shared_from_this<Save> {
   uint32_t Checksum(int64_t element) override {
     return writer_.Checksum(element);
   }
+  void Reuse(std::string bytes) override { writer_.Reuse(std::move(bytes)); }
 
  private:
   const TableRef table_;

@@ -17,100 +17,20 @@
 #include "cc/core/checkpoint_merger.h"
 #include "cc/core/crc32c.h"
 #include "cc/kernels/block.h"
+#include "cc/kernels/bundle.h"
 #include "cc/kernels/resource.h"
 #include "tensorflow/core/framework/tensor.pb.h"
-#include "tensorflow/core/protobuf/tensor_bundle.pb.h"
-#include "tensorflow/core/util/tensor_bundle/naming.h"
-#include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
 
 namespace tf_embedding {
 namespace {
 
 using ::tensorflow::BundleEntryProto;
-using ::tensorflow::BundleHeaderProto;
-using ::tensorflow::BundleReader;
 using ::tensorflow::DEVICE_CPU;
-using ::tensorflow::Env;
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
 using ::tensorflow::tstring;
 using ::tensorflow::Variant;
-
-constexpr size_t kMaxVarintBytes = 10;
-constexpr size_t kElementChecksumBytes = 4;
-
-absl::Status Named(const absl::Status& status, const std::string& name) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(),
-                      absl::StrCat(name, ": ", std::string(status.message())));
-}
-
-// A bundle's index.
-class Bundle {
- public:
-  Bundle(Env* env, const std::string& prefix)
-      : env_(env), prefix_(prefix), reader_(env, prefix) {}
-
-  absl::Status Open() {
-    TF_RETURN_IF_ERROR(Named(reader_.status(), prefix_));
-    reader_.Seek(tensorflow::kHeaderEntryKey);
-    BundleHeaderProto header;
-    if (!reader_.Valid() || !Parse(&header)) return Damaged("its header");
-    num_shards_ = header.num_shards();
-    for (reader_.Next(); reader_.Valid(); reader_.Next()) {
-      BundleEntryProto entry;
-      const std::string key(reader_.key());
-      if (!Parse(&entry)) return Damaged(key);
-      if (entry.slices_size() > 0) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(prefix_, ": ", key,
-                         " is in slices; only checkpoints that "
-                         "te.DeltaCheckpoint wrote can be compacted"));
-      }
-      entries_.emplace_back(key, std::move(entry));
-    }
-    return absl::OkStatus();
-  }
-
-  const std::string& prefix() const { return prefix_; }
-  const std::vector<std::pair<std::string, BundleEntryProto>>& entries() const {
-    return entries_;
-  }
-  const BundleEntryProto* Find(const std::string& key) const {
-    for (const auto& [name, entry] : entries_) {
-      if (name == key) return &entry;
-    }
-    return nullptr;
-  }
-  std::string DataFile(const BundleEntryProto& entry) const {
-    return tensorflow::DataFilename(prefix_, entry.shard_id(), num_shards_);
-  }
-  absl::Status Read(const std::string& key, const BundleEntryProto& entry,
-                    Tensor* tensor) {
-    *tensor = Tensor(entry.dtype(), tensorflow::TensorShape(entry.shape()));
-    return Named(reader_.Lookup(key, tensor),
-                 absl::StrCat(DataFile(entry), ", tensor ", key));
-  }
-  Env* env() const { return env_; }
-
- private:
-  template <class Proto>
-  bool Parse(Proto* proto) {
-    const auto value = reader_.value();
-    return proto->ParseFromArray(value.data(), static_cast<int>(value.size()));
-  }
-  absl::Status Damaged(const std::string& what) const {
-    return absl::DataLossError(
-        absl::StrCat(prefix_, ".index is damaged: ", what, " cannot be read"));
-  }
-
-  Env* const env_;
-  const std::string prefix_;
-  BundleReader reader_;
-  int num_shards_ = 1;
-  std::vector<std::pair<std::string, BundleEntryProto>> entries_;
-};
 
 // The elements of one table in a bundle.
 class BundleElements : public ElementSource {
@@ -196,15 +116,8 @@ class BundleElements : public ElementSource {
                           size_t* varint_bytes) const {
     std::string head(std::min<uint64_t>(kMaxVarintBytes, end - offset), '\0');
     TF_RETURN_IF_ERROR(ReadAt(offset, &head));
-    *length = 0;
-    for (size_t i = 0; i < head.size(); ++i) {
-      const auto byte = static_cast<unsigned char>(head[i]);
-      *length |= static_cast<uint64_t>(byte & 127) << (7 * i);
-      if (byte < 128) {
-        *varint_bytes = i + 1;
-        return absl::OkStatus();
-      }
-    }
+    *varint_bytes = ParseVarint(head, length);
+    if (*varint_bytes > 0) return absl::OkStatus();
     return absl::DataLossError(
         absl::StrCat(name_, " is damaged: the length of an element cannot be"));
   }
@@ -261,6 +174,7 @@ class CompactCheckpointsOp : public OpKernel {
       bundles.push_back(
           std::make_unique<Bundle>(context->env(), std::string(prefixes(i))));
       OP_REQUIRES_OK(context, bundles.back()->Open());
+      OP_REQUIRES_OK(context, CheckNoSlices(*bundles.back()));
     }
     const std::string output = context->input(1).scalar<tstring>()();
     tensorflow::BundleWriter writer(context->env(), output);
@@ -293,6 +207,18 @@ class CompactCheckpointsOp : public OpKernel {
   }
 
  private:
+  static absl::Status CheckNoSlices(const Bundle& bundle) {
+    for (const auto& [key, entry] : bundle.entries()) {
+      if (entry.slices_size() > 0) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(bundle.prefix(), ": ", key,
+                         " is in slices; only checkpoints that "
+                         "te.DeltaCheckpoint wrote can be compacted"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
   static absl::Status MergeTable(
       const std::vector<std::unique_ptr<Bundle>>& bundles,
       const std::string& key, const std::string& output,

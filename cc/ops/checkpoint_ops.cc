@@ -75,6 +75,51 @@ REGISTER_OP("TfEmbedding>JoinBlocks")
     .Doc(
         "What SaveBlocks gave for each part of a variable, one after another.");
 
+REGISTER_OP("TfEmbedding>WriteBlocks")
+    .Input("prefix: string")
+    .Input("tensor_names: string")
+    .Input("blocks: N * variant")
+    .Attr("N: int >= 1")
+    .Output("written: string")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 1, 1));
+      for (int i = 2; i < c->num_inputs(); ++i) {
+        TF_RETURN_IF_ERROR(CheckRank(c, i, 1));
+      }
+      c->set_output(0, c->Scalar());
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Writes tables as a shard of a checkpoint, as SaveV2 would, only faster.
+
+prefix: of the shard's files.
+blocks: what SaveBlocks gave, of each table.
+written: the prefix, once the files are there.
+)");
+
+REGISTER_OP("TfEmbedding>ReadBlocks")
+    .Input("prefix: string")
+    .Input("tensor_names: string")
+    .Attr("N: int >= 1")
+    .Output("blocks: N * variant")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(CheckRank(c, 0, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 1, 1));
+      for (int i = 0; i < c->num_outputs(); ++i) {
+        c->set_output(i, c->Vector(c->UnknownDim()));
+      }
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Reads tables of a checkpoint, as RestoreV2 would. Its errors name the file, the
+tensor and what is wrong.
+
+blocks: of each table, for LoadBlocks.
+)");
+
 REGISTER_OP("TfEmbedding>VerifyCheckpoint")
     .Input("prefix: string")
     .Output("names: string")

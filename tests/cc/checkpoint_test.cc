@@ -149,6 +149,24 @@ TEST(BlocksMadeAheadAreTheSame) {
   }
 }
 
+TEST(BytesThatAreGivenBackDoNoHarm) {
+  for (const int log2_shards : {0, 2, 6}) {
+    const auto table = Trained(log2_shards, 60000);
+    const std::vector<std::string> want = Save(*table);
+    CheckpointWriter writer(table.get(), 0, 1);
+    // More than it keeps, and before they are of use.
+    for (int i = 0; i < 300; ++i) writer.Reuse(std::string(i * 5000, 'x'));
+    for (size_t i = 0; i < want.size(); ++i) {
+      std::string bytes;
+      EXPECT_OK(writer.Encode(i, &bytes));
+      EXPECT_TRUE(bytes == want[i]);
+      const int64_t next = writer.GroupAfter(i);
+      if (next >= 0) writer.MakeAhead(next);
+      writer.Reuse(std::move(bytes));
+    }
+  }
+}
+
 TEST(EveryElementCanBeAskedForInAnyOrderAndAgain) {
   const auto table = Trained(2, 40000);
   const std::vector<std::string> want = Save(*table);

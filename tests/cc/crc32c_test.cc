@@ -54,5 +54,20 @@ TEST(ItGoesOnWhereItStopped) {
   }
 }
 
+TEST(ChecksumsAddUp) {
+  testing::Rng rng(3);
+  std::string bytes(20000, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(rng.Next());
+  for (size_t cut = 0; cut <= bytes.size(); cut += cut < 40 ? 1 : 499) {
+    const size_t rest = bytes.size() - cut;
+    EXPECT_EQ(CombineCrc32c(Crc32c(bytes.data(), cut),
+                            Crc32c(bytes.data() + cut, rest), rest),
+              Crc32c(bytes.data(), bytes.size()));
+    const auto before = static_cast<uint32_t>(rng.Next());
+    EXPECT_EQ(CombineCrc32c(before, Crc32c(bytes.data(), cut), cut),
+              crc32c_internal::Portable(before, bytes.data(), cut));
+  }
+}
+
 }  // namespace
 }  // namespace tf_embedding

@@ -115,7 +115,7 @@ def test_slices_and_several_files(tmp_path) -> None:
 def test_every_flipped_bit_is_found(tmp_path) -> None:
     variable = harness.trained("t", rows=40)
     prefix = harness.write(tmp_path / "a", t=variable, w=tf.Variable([1.0, 2.0]))
-    files = [prefix + ".index", prefix + ".data-00000-of-00001"]
+    files = [prefix + ".index", *(f"{prefix}.data-0000{n}-of-00002" for n in range(2))]
     draw = random.Random(1)
     for file in files:
         with open(file, "rb") as f:

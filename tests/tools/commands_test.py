@@ -316,7 +316,7 @@ def test_verify(scene, tmp_path) -> None:
     assert result["damaged"] == []
     assert result["tables"] == {name: int(v.size()) for name, v in variables.items()}
     copy = harness.write(tmp_path / "c", users=variables["users"], w=tf.Variable(tf.ones([50])))
-    data = tmp_path / "c.data-00000-of-00001"
+    data = tmp_path / "c.data-00000-of-00002"
     whole = bytearray(data.read_bytes())
     whole[len(whole) // 2] ^= 1
     data.write_bytes(whole)
