@@ -184,8 +184,10 @@ def main(argv: list[str]) -> None:
     }
     walls: dict[str, list[float]] = {name: [] for name in contestants}
     cpus: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(_TURNS.value):
-        for name, contestant in contestants.items():
+    for turn in range(_TURNS.value):
+        # Forwards and backwards, as each leaves memory to the next.
+        for name in list(contestants)[:: 1 if turn % 2 == 0 else -1]:
+            contestant = contestants[name]
             if name in written:
                 remove(written[name])
                 os.sync()
