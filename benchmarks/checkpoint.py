@@ -8,9 +8,10 @@ Saves and restores an embedding variable under Adagrad by `tf.train.Checkpoint`;
 does the same with a dense `tf.Variable` of as many bytes, which shows what of the
 time is TensorFlow's; writes and reads the table's tensor by SaveV2 and RestoreV2, as
 they do any variant tensor; and writes and reads those bytes by plain calls, which shows
-the disk (or its cache). In turns; medians, with the spread. Before each save its old files
-go, and what others wrote goes to the disk, as that is not this one's time. Seconds of
-the process' processor time are given too, as they do not depend on who else is there.
+the disk (or its cache). In turns, in any order; medians, with the spread. Before each,
+its old files go, and what others wrote goes to the disk, as that is not this one's time.
+Seconds of the process' processor time are given too, as they do not depend on who else
+is there.
 Then trains one row in a hundred and saves a delta.
 """
 
@@ -184,13 +185,15 @@ def main(argv: list[str]) -> None:
     }
     walls: dict[str, list[float]] = {name: [] for name in contestants}
     cpus: dict[str, list[float]] = {name: [] for name in contestants}
+    order = np.random.default_rng(3)
     for turn in range(_TURNS.value):
-        # Forwards and backwards, as each leaves memory to the next.
-        for name in list(contestants)[:: 1 if turn % 2 == 0 else -1]:
+        # Each leaves its memory to the next, so in any order, once there are files.
+        names = list(contestants) if turn == 0 else order.permutation(list(contestants))
+        for name in names:
             contestant = contestants[name]
             if name in written:
                 remove(written[name])
-                os.sync()
+            os.sync()
             wall, cpu = time.perf_counter(), time.process_time()
             contestant()
             walls[name].append(time.perf_counter() - wall)
