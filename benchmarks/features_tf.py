@@ -27,20 +27,6 @@ def _sparse(spec: Spec, values: np.ndarray) -> tf.SparseTensor:
     return tf.SparseTensor(at, values, [bags, spec.bag])
 
 
-def _one_after_another(calls: list[Callable[[], list[tf.Tensor]]]) -> Callable[[], tf.Tensor]:
-    """A tf.function of all calls: what a call from Python costs is paid once."""
-
-    def run() -> tf.Tensor:
-        done: list[tf.Tensor] = []
-        for call in calls:
-            with tf.control_dependencies(done):
-                done = call()
-        with tf.control_dependencies(done):
-            return tf.constant(len(calls))
-
-    return tf.function(run, autograph=False)
-
-
 class _Pooled:
     """tf.nn.embedding_lookup_sparse, stock; `params` and the ids are the contestants'."""
 
@@ -54,7 +40,9 @@ class _Pooled:
             return [tf.nn.embedding_lookup_sparse(params, batch, weights, combiner=spec.combiner)]
 
         batches = [_sparse(spec, batch) for batch in ids]
-        self._call = _one_after_another([functools.partial(lookup, batch) for batch in batches])
+        self._call = tables_tf.one_after_another(
+            [functools.partial(lookup, batch) for batch in batches]
+        )
 
     def run(self, i: int) -> None:
         self._call()
@@ -100,7 +88,7 @@ class _Many:
             # the vectors would take longer than the lookups.
             return lookup(variables, [tf.constant(part) for part in batch])
 
-        self._call = _one_after_another([functools.partial(look, batch) for batch in ids])
+        self._call = tables_tf.one_after_another([functools.partial(look, batch) for batch in ids])
 
     def run(self, i: int) -> None:
         self._call()

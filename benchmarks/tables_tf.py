@@ -76,6 +76,27 @@ def in_turn(work: Callable[[tf.Tensor], Any], batches: Sequence[Any]) -> Callabl
     return tf.function(call, autograph=False)
 
 
+def one_after_another(calls: list[Callable[[], list[tf.Tensor]]]) -> Callable[[], tf.Tensor]:
+    """A tf.function of all calls; as `in_turn`, of what cannot be stacked.
+
+    Args:
+      calls: each gives tensors, which the next one waits for.
+
+    Returns:
+      The function; it gives how many calls there were.
+    """
+
+    def run() -> tf.Tensor:
+        done: list[tf.Tensor] = []
+        for call in calls:
+            with tf.control_dependencies(done):
+                done = call()
+        with tf.control_dependencies(done):
+            return tf.constant(len(calls))
+
+    return tf.function(run, autograph=False)
+
+
 def filled(spec: Spec, keys: np.ndarray, name: str) -> te.EmbeddingVariable:
     """A variable with a row, slots and all, for each key."""
     variable = te.EmbeddingVariable(spec.dim, "uniform", seed=1, name=name)

@@ -300,7 +300,7 @@ def test_arguments_of_the_ops(tmp_path) -> None:
 
     invalid = tf.errors.InvalidArgumentError
     for names, message in [
-        (["a"], "has 1 entries; it must have 2"),
+        (["a"], "has 1 entries; it must have 2, one for each table"),
         (["a", "a"], 'has "a" at 1'),
         (["a", ""], 'has "" at 1'),
     ]:
@@ -319,7 +319,7 @@ def test_arguments_of_the_ops(tmp_path) -> None:
     def read(names, prefix=prefix):
         return ops.tf_embedding_read_blocks(prefix=prefix, tensor_names=names, N=1)
 
-    with pytest.raises(invalid, match="has 2 entries; it must have N, which is 1"):
+    with pytest.raises(invalid, match="has 2 entries; it must have 1, one for each table"):
         read(["a", "b"])
     with pytest.raises(tf.errors.NotFoundError, match=f"{prefix}.index has no tensor c;"):
         read(["c"])

@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REPORTS = os.path.join(ROOT, "build", "ci")
 
 # Under 2.16.2, one between the two others, and by Bazel: that it builds, loads and trains.
-SMOKE = ["tests/build_test.py", "tests/rules_test.py", "tests/variable_test.py"]
+SMOKE = [f"tests/{name}_test.py" for name in ("build", "rules", "saver", "variable")]
 
 
 def call(command, **environment):

@@ -13,7 +13,8 @@
 // asked, from whenever it comes. What the caller waits for at the end is only
 // the pieces that others have begun: a pool that is busy, or slow to wake,
 // costs nothing but its help. To wake a thread takes tens of microseconds, as
-// long as a thousand lookups; so one more thread is asked for every 40 of them.
+// long as a thousand lookups; so one thread is asked for every 40 microseconds
+// of work, the caller among them.
 
 #ifndef TF_EMBEDDING_CC_CORE_EXECUTOR_H_
 #define TF_EMBEDDING_CC_CORE_EXECUTOR_H_

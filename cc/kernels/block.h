@@ -46,7 +46,7 @@ class Block {
   }
 
   Status Bytes(std::string* bytes) const {
-    if (state_->source != nullptr) {
+    if (is_promise()) {
       return state_->source->Encode(state_->element, bytes);
     }
     std::lock_guard<std::mutex> lock(state_->mutex);
@@ -60,7 +60,7 @@ class Block {
 
   // The same, and leaves the element empty.
   Status Take(std::string* bytes) const {
-    if (state_->source != nullptr) return Bytes(bytes);
+    if (is_promise()) return Bytes(bytes);
     std::lock_guard<std::mutex> lock(state_->mutex);
     if (state_->taken) {
       return InvalidArgument(
@@ -83,7 +83,7 @@ class Block {
 
   // Of the element's frame; that of a promise, as it was kept last.
   uint32_t Checksum() const {
-    if (state_->source != nullptr) {
+    if (is_promise()) {
       return state_->source->Checksum(state_->element);
     }
     std::lock_guard<std::mutex> lock(state_->mutex);

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -122,6 +123,62 @@ class Bundle {
   tensorflow::BundleReader reader_;
   int num_shards_ = 1;
   std::vector<std::pair<std::string, tensorflow::BundleEntryProto>> entries_;
+};
+
+// The bytes of one tensor in a bundle's data file. Errors say which file, which
+// tensor and what is wrong.
+class TensorBytes {
+ public:
+  absl::Status Open(const Bundle& bundle, const std::string& name,
+                    const tensorflow::BundleEntryProto& entry) {
+    const std::string path = bundle.DataFile(entry);
+    where_ = absl::StrCat(path, ", tensor ", name);
+    tensorflow::uint64 file_size = 0;
+    TF_RETURN_IF_ERROR(
+        Named(bundle.env()->GetFileSize(path, &file_size), where_));
+    TF_RETURN_IF_ERROR(
+        Named(bundle.env()->NewRandomAccessFile(path, &file_), where_));
+    begin_ = static_cast<uint64_t>(entry.offset());
+    end_ = begin_ + static_cast<uint64_t>(entry.size());
+    if (end_ < begin_ || end_ > file_size) {
+      return Damaged("it is cut short: it has ", file_size, " bytes of ", end_);
+    }
+    return absl::OkStatus();
+  }
+
+  // The file and the tensor, for errors.
+  const std::string& where() const { return where_; }
+  // In the file.
+  uint64_t begin() const { return begin_; }
+  uint64_t end() const { return end_; }
+
+  // As many bytes from an offset of the file on as bytes has.
+  absl::Status Read(uint64_t offset, std::string* bytes) const {
+    absl::string_view read;
+    const absl::Status status =
+        file_->Read(offset, bytes->size(), &read, bytes->data());
+    if (status.ok() && read.size() == bytes->size()) {
+      if (read.data() != bytes->data()) bytes->assign(read.data(), read.size());
+      return absl::OkStatus();
+    }
+    if (!status.ok() && !absl::IsOutOfRange(status)) {
+      return Named(status, where_);
+    }
+    return Damaged("it is cut short at ", offset + read.size());
+  }
+
+  template <class... Parts>
+  absl::Status Damaged(const Parts&... what) const {
+    return absl::DataLossError(
+        absl::StrCat(where_, " is damaged: ", what...,
+                     "; restore another checkpoint, or copy the file anew"));
+  }
+
+ private:
+  std::string where_;
+  std::unique_ptr<tensorflow::RandomAccessFile> file_;
+  uint64_t begin_ = 0;
+  uint64_t end_ = 0;
 };
 
 }  // namespace tf_embedding

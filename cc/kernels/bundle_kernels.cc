@@ -93,6 +93,17 @@ void CatchOutOfMemory(OpKernelContext* context, const Act& act) {
   }
 }
 
+// The inputs of both ops: a prefix, and a name for each of n tables.
+absl::Status CheckNames(OpKernelContext* context, int64_t n) {
+  TF_RETURN_IF_ERROR(CheckScalar(context->input(0), "prefix"));
+  TF_RETURN_IF_ERROR(CheckVector(context->input(1), "tensor_names"));
+  const int64_t names = context->input(1).NumElements();
+  if (names == n) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("tensor_names has ", names,
+                                                 " entries; it must have ", n,
+                                                 ", one for each table"));
+}
+
 // A file that has its name once it is whole, where the file system can do that.
 class NewFile {
  public:
@@ -238,15 +249,10 @@ class WriteBlocksOp : public OpKernel {
 
  private:
   static void Write(OpKernelContext* context) {
-    OP_REQUIRES_OK(context, CheckScalar(context->input(0), "prefix"));
-    OP_REQUIRES_OK(context, CheckVector(context->input(1), "tensor_names"));
+    const int64_t n = context->num_inputs() - 2;
+    OP_REQUIRES_OK(context, CheckNames(context, n));
     const std::string prefix = context->input(0).scalar<tstring>()();
     const auto names = context->input(1).vec<tstring>();
-    const int64_t n = context->num_inputs() - 2;
-    OP_REQUIRES(context, names.size() == n,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "tensor_names has ", names.size(),
-                    " entries; it must have ", n, ", one for each of blocks")));
     std::set<std::string> unique;
     for (int64_t i = 0; i < n; ++i) {
       OP_REQUIRES_OK(context, CheckVector(context->input(i + 2), "blocks"));
@@ -276,33 +282,27 @@ class TableReader {
           bundle.prefix(), ".index has no tensor ", name,
           "; restore a checkpoint that was written of such a table"));
     }
-    const std::string path = bundle.DataFile(*entry);
-    where_ = absl::StrCat(path, ", tensor ", name);
     if (!tensorflow::TensorShape::IsValid(entry->shape())) {
-      return Damaged("its shape in the index cannot be");
+      return absl::DataLossError(
+          absl::StrCat(bundle.prefix(), ".index is damaged: tensor ", name,
+                       " has a shape that cannot be"));
     }
     const tensorflow::TensorShape shape(entry->shape());
     if (entry->dtype() != tensorflow::DT_VARIANT || shape.dims() != 1 ||
         entry->slices_size() > 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          where_, " is a ", tensorflow::DataTypeString(entry->dtype()), " of ",
-          shape.DebugString(), ", not a table of tf_embedding"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(bundle.DataFile(*entry), ", tensor ", name, " is a ",
+                       tensorflow::DataTypeString(entry->dtype()), " of ",
+                       shape.DebugString(), ", not a table of tf_embedding"));
     }
-    tensorflow::uint64 file_size = 0;
-    TF_RETURN_IF_ERROR(Explain(bundle.env()->GetFileSize(path, &file_size)));
-    TF_RETURN_IF_ERROR(
-        Explain(bundle.env()->NewRandomAccessFile(path, &file_)));
-    at_ = static_cast<uint64_t>(entry->offset());
-    end_ = at_ + static_cast<uint64_t>(entry->size());
-    if (end_ < at_ || end_ > file_size) {
-      return Damaged("it is cut short: it has ", file_size, " bytes of ", end_);
-    }
+    TF_RETURN_IF_ERROR(bytes_.Open(bundle, name, *entry));
+    at_ = bytes_.begin();
     num_elements_ = shape.num_elements();
     // Before there is memory for as many.
     if (static_cast<uint64_t>(num_elements_) >
-        (end_ - at_) / (1 + kElementChecksumBytes)) {
-      return Damaged("its ", end_ - at_, " bytes do not do for ", num_elements_,
-                     " elements");
+        left() / (1 + kElementChecksumBytes)) {
+      return bytes_.Damaged("its ", left(), " bytes do not do for ",
+                            num_elements_, " elements");
     }
     return absl::OkStatus();
   }
@@ -310,14 +310,14 @@ class TableReader {
   int64_t num_elements() const { return num_elements_; }
 
   absl::Status Read(int64_t element, std::string* bytes) {
-    std::string head(std::min<uint64_t>(kHeadBytes, end_ - at_), '\0');
-    TF_RETURN_IF_ERROR(ReadAt(at_, &head));
+    std::string head(std::min<uint64_t>(kHeadBytes, left()), '\0');
+    TF_RETURN_IF_ERROR(bytes_.Read(at_, &head));
     uint64_t length = 0;
     const size_t varint_bytes = ParseVarint(head, &length);
-    if (varint_bytes == 0 || length > end_ - at_ - varint_bytes ||
-        end_ - at_ - varint_bytes - length < kElementChecksumBytes) {
-      return Damaged("element ", element, " would be ", length,
-                     " bytes long, and there are ", end_ - at_);
+    if (varint_bytes == 0 || length > left() - varint_bytes ||
+        left() - varint_bytes - length < kElementChecksumBytes) {
+      return bytes_.Damaged("element ", element, " would be ", length,
+                            " bytes long, and there are ", left());
     }
     at_ += varint_bytes;
     const std::string proto =
@@ -326,58 +326,37 @@ class TableReader {
     crc_ = ExtendByWord(crc_, length);
     crc_ = ExtendCrc32c(crc_, proto.data(), proto.size());
     std::string rest(length - proto.size(), '\0');
-    TF_RETURN_IF_ERROR(ReadAt(at_ + length - rest.size(), &rest));
+    TF_RETURN_IF_ERROR(bytes_.Read(at_ + length - rest.size(), &rest));
     crc_ = ExtendCrc32c(crc_, rest.data(), rest.size());
     at_ += length;
     std::string checksum(kElementChecksumBytes, '\0');
-    TF_RETURN_IF_ERROR(ReadAt(at_, &checksum));
+    TF_RETURN_IF_ERROR(bytes_.Read(at_, &checksum));
     at_ += checksum.size();
     if (Bytes(tensorflow::crc32c::Mask(crc_)) != checksum) {
-      return Damaged("the checksum of element ", element, " does not match");
+      return bytes_.Damaged("the checksum of element ", element,
+                            " does not match");
     }
     crc_ = ExtendCrc32c(crc_, checksum.data(), checksum.size());
     if (!known) {
       return absl::InvalidArgumentError(
-          absl::StrCat(where_, ": element ", element,
+          absl::StrCat(bytes_.where(), ": element ", element,
                        " is of another kind, not of a table of tf_embedding"));
     }
-    if (element == num_elements_ - 1 && at_ != end_) {
-      return Damaged(end_ - at_, " bytes follow its last element");
+    if (element == num_elements_ - 1 && left() > 0) {
+      return bytes_.Damaged(left(), " bytes follow its last element");
     }
     *bytes = std::move(rest);
     return absl::OkStatus();
-  }
-
-  absl::Status Explain(const absl::Status& status) const {
-    return Named(status, where_);
   }
 
  private:
   // The length and what is before the bytes of an element; more than both take.
   static constexpr uint64_t kHeadBytes = 64;
 
-  template <class... Parts>
-  absl::Status Damaged(const Parts&... what) const {
-    return absl::DataLossError(
-        absl::StrCat(where_, " is damaged: ", what...,
-                     "; restore another checkpoint, or copy the file anew"));
-  }
-  absl::Status ReadAt(uint64_t offset, std::string* bytes) const {
-    absl::string_view read;
-    const absl::Status status =
-        file_->Read(offset, bytes->size(), &read, bytes->data());
-    if (status.ok() && read.size() == bytes->size()) {
-      if (read.data() != bytes->data()) bytes->assign(read.data(), read.size());
-      return absl::OkStatus();
-    }
-    if (!status.ok() && !absl::IsOutOfRange(status)) return Explain(status);
-    return Damaged("it is cut short at ", offset + read.size());
-  }
+  uint64_t left() const { return bytes_.end() - at_; }
 
-  std::string where_;
-  std::unique_ptr<tensorflow::RandomAccessFile> file_;
-  uint64_t at_ = 0;
-  uint64_t end_ = 0;
+  TensorBytes bytes_;
+  uint64_t at_ = 0;  // where the next element begins
   int64_t num_elements_ = 0;
   uint32_t crc_ = 0;
 };
@@ -391,15 +370,10 @@ class ReadBlocksOp : public OpKernel {
 
  private:
   static void Read(OpKernelContext* context) {
-    OP_REQUIRES_OK(context, CheckScalar(context->input(0), "prefix"));
-    OP_REQUIRES_OK(context, CheckVector(context->input(1), "tensor_names"));
+    const int64_t n = context->num_outputs();
+    OP_REQUIRES_OK(context, CheckNames(context, n));
     const std::string prefix = context->input(0).scalar<tstring>()();
     const auto names = context->input(1).vec<tstring>();
-    const int64_t n = context->num_outputs();
-    OP_REQUIRES(context, names.size() == n,
-                absl::InvalidArgumentError(
-                    absl::StrCat("tensor_names has ", names.size(),
-                                 " entries; it must have N, which is ", n)));
     Bundle bundle(context->env(), prefix);
     OP_REQUIRES_OK(context, bundle.Open());
     for (int64_t i = 0; i < n; ++i) {

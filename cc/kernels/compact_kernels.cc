@@ -38,13 +38,10 @@ class BundleElements : public ElementSource {
   // Finds out where they are; reads the lengths and the footers' beginnings.
   absl::Status Open(const Bundle& bundle, const std::string& key,
                     const BundleEntryProto& entry) {
-    name_ = absl::StrCat(bundle.DataFile(entry), ", tensor ", key);
-    TF_RETURN_IF_ERROR(
-        Named(bundle.env()->NewRandomAccessFile(bundle.DataFile(entry), &file_),
-              name_));
+    TF_RETURN_IF_ERROR(bytes_.Open(bundle, key, entry));
     const int64_t n = tensorflow::TensorShape(entry.shape()).num_elements();
-    auto offset = static_cast<uint64_t>(entry.offset());
-    const auto end = offset + static_cast<uint64_t>(entry.size());
+    uint64_t offset = bytes_.begin();
+    const uint64_t end = bytes_.end();
     bool open = false;
     for (int64_t i = 0; i < n; ++i) {
       Place place;
@@ -66,7 +63,7 @@ class BundleElements : public ElementSource {
     return absl::OkStatus();
   }
 
-  std::string name() const override { return name_; }
+  std::string name() const override { return bytes_.where(); }
   int64_t num_parts() const override {
     return static_cast<int64_t>(parts_.size());
   }
@@ -76,13 +73,13 @@ class BundleElements : public ElementSource {
   Status Read(int64_t part, int64_t element, std::string* bytes) override {
     const Place& place = parts_[part][element];
     std::string stored(place.size, '\0');
-    const absl::Status status = ReadAt(place.offset, &stored);
+    const absl::Status status = bytes_.Read(place.offset, &stored);
     if (!status.ok()) {
       return DataLoss(std::string(status.message()));
     }
     tensorflow::VariantTensorDataProto proto;
     if (!proto.ParseFromString(stored)) {
-      return DataLoss(name_, ": element ", element, " of part ", part,
+      return DataLoss(name(), ": element ", element, " of part ", part,
                       " is damaged");
     }
     *bytes = std::move(*proto.mutable_metadata());
@@ -96,41 +93,26 @@ class BundleElements : public ElementSource {
   };
 
   absl::Status Damaged(int64_t element) const {
-    return absl::DataLossError(
-        absl::StrCat(name_, " is damaged: the length of element ", element,
-                     " cannot be, or it is not followed by a footer"));
-  }
-  absl::Status ReadAt(uint64_t offset, std::string* bytes) const {
-    absl::string_view read;
-    const absl::Status status =
-        file_->Read(offset, bytes->size(), &read, bytes->data());
-    if (status.ok() && read.size() == bytes->size()) {
-      if (read.data() != bytes->data()) bytes->assign(read);
-      return absl::OkStatus();
-    }
-    return absl::DataLossError(absl::StrCat(
-        name_, " is cut short: ", bytes->size(), " bytes from ", offset,
-        " on cannot be read: ", std::string(status.message())));
+    return bytes_.Damaged("the length of element ", element,
+                          " cannot be, or it is not followed by a footer");
   }
   absl::Status ReadLength(uint64_t offset, uint64_t end, uint64_t* length,
                           size_t* varint_bytes) const {
     std::string head(std::min<uint64_t>(kMaxVarintBytes, end - offset), '\0');
-    TF_RETURN_IF_ERROR(ReadAt(offset, &head));
+    TF_RETURN_IF_ERROR(bytes_.Read(offset, &head));
     *varint_bytes = ParseVarint(head, length);
     if (*varint_bytes > 0) return absl::OkStatus();
-    return absl::DataLossError(
-        absl::StrCat(name_, " is damaged: the length of an element cannot be"));
+    return bytes_.Damaged("the length of an element cannot be");
   }
   absl::Status IsFooter(const Place& place, bool* is_footer) const {
     // The type's name, the length and the magic of the element.
     std::string head(std::min<uint64_t>(64, place.size), '\0');
-    TF_RETURN_IF_ERROR(ReadAt(place.offset, &head));
+    TF_RETURN_IF_ERROR(bytes_.Read(place.offset, &head));
     *is_footer = head.find("TFEFOOTR") != std::string::npos;
     return absl::OkStatus();
   }
 
-  std::string name_;
-  std::unique_ptr<tensorflow::RandomAccessFile> file_;
+  TensorBytes bytes_;
   std::vector<std::vector<Place>> parts_;
 };
 
