@@ -11,9 +11,7 @@
 // State: the number of readers in the low 30 bits, bit 31 while a writer
 // holds the lock, bit 30 while one waits. A waiting writer turns new readers
 // away, so that lookups cannot starve training. Not recursive: a thread that
-// already reads must not read-lock again. Waiting only reads the state; it
-// spins briefly, then yields the processor, because there can be more threads
-// than cores, then sleeps, because a checkpoint can hold updates for seconds.
+// already reads must not read-lock again. Waiting only reads the state.
 //
 // Memory order: taking acquires and giving back releases, so everything done
 // under the lock happens before the next holder's work.
@@ -30,6 +28,22 @@
 
 namespace tf_embedding {
 
+// Waits a little for what the caller then looks at again; spins, of one wait,
+// starts at 0. Spins briefly, then yields the processor, because there can be
+// more threads than cores, then sleeps, because a checkpoint can hold updates
+// for seconds.
+inline void SpinWait(int* spins) {
+  if (*spins < 64) {
+    TFE_PAUSE();
+  } else if (*spins < 4096) {
+    std::this_thread::yield();
+  } else {
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    return;
+  }
+  ++*spins;
+}
+
 class SharedSpinLock {
  public:
   SharedSpinLock() = default;
@@ -44,7 +58,7 @@ class SharedSpinLock {
       }
       state_.fetch_sub(1, std::memory_order_relaxed);
       do {
-        Wait(&spins);
+        SpinWait(&spins);
       } while (state_.load(std::memory_order_relaxed) & (kWriter | kWaiting));
     }
   }
@@ -52,7 +66,7 @@ class SharedSpinLock {
   void unlock_shared() { state_.fetch_sub(1, std::memory_order_release); }
 
   void lock() {
-    for (int spins = 0;; Wait(&spins)) {
+    for (int spins = 0;; SpinWait(&spins)) {
       uint32_t state = state_.load(std::memory_order_relaxed);
       if ((state & ~kWaiting) == 0) {
         if (state_.compare_exchange_weak(state, kWriter,
@@ -74,18 +88,6 @@ class SharedSpinLock {
  private:
   static constexpr uint32_t kWriter = 1u << 31;
   static constexpr uint32_t kWaiting = 1u << 30;
-
-  static void Wait(int* spins) {
-    if (*spins < 64) {
-      TFE_PAUSE();
-    } else if (*spins < 4096) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-      return;
-    }
-    ++*spins;
-  }
 
   std::atomic<uint32_t> state_{0};
 };

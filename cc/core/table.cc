@@ -189,7 +189,10 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
                                  float* out) const {
   int64_t missing[kLookupChunk];
   int64_t num_missing;
-  {
+  if (read_gate_.TryEnterReader()) {
+    num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
+    read_gate_.LeaveReader();
+  } else {
     std::bitset<1 << kMaxLog2Shards> wanted;
     if (n >= kLockAllFrom) {
       wanted = AllShards();

@@ -32,8 +32,8 @@
 // operation deals its keys out by shard; a shard's share is done under that
 // shard's lock, so each row changes as a whole, and a batch that runs beside
 // another is not one atomic step. Lookup holds all the locks it needs as a
-// reader, in ascending order; writers hold one shard's lock at a time: no
-// deadlock. Growing a shard, index or rows, stops that shard's users only.
+// reader, in ascending order, or none while nobody writes (read_gate.h);
+// writers hold one shard's lock at a time: no deadlock. Growing a shard, index or rows, stops that shard's users only.
 // A save (checkpoint_writer.h) holds one shard's lock at a time, as a reader.
 // Export is the table at one moment, between two batches: it holds update_lock_
 // as the writer and every batch that changes rows holds it as a reader, so
@@ -70,6 +70,7 @@
 #include "cc/core/executor.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
+#include "cc/core/read_gate.h"
 #include "cc/core/row_chunk.h"
 #include "cc/core/rule.h"
 #include "cc/core/shard.h"
@@ -425,9 +426,18 @@ class EmbeddingTable {
   const int64_t reserve_;
   const std::unique_ptr<Eviction> eviction_;  // null if nothing is evicted
 
-  mutable SharedSpinLock layout_lock_;
-  // Held by batches that change rows as readers, by Export as the writer.
-  mutable SharedSpinLock update_lock_;
+  // What a lookup writes, in a line of its own: one to fetch from the processor
+  // that had it last.
+  alignas(kCacheLine) mutable SharedSpinLock layout_lock_;
+  mutable ReadGate read_gate_;
+  struct Lookups {
+    std::atomic<int64_t> keys{0};
+    std::atomic<int64_t> hits{0};
+  };
+  mutable Lookups lookups_;
+  // Held by batches that change rows as readers, by Export as the writer. The
+  // former are read_gate_'s writers too.
+  alignas(kCacheLine) mutable SharedSpinLock update_lock_;
   // Guarded by layout_lock_.
   const RuleInfo* rule_ = nullptr;
   RowLayout layout_;
@@ -448,13 +458,6 @@ class EmbeddingTable {
   std::vector<std::unique_ptr<Shard>> shards_;
   // What Lookup reads of each shard, side by side; guarded by the shard's lock.
   std::vector<ShardView> views_;
-
-  // In a line of its own: lookups that only read write here.
-  struct alignas(kCacheLine) Lookups {
-    std::atomic<int64_t> keys{0};
-    std::atomic<int64_t> hits{0};
-  };
-  mutable Lookups lookups_;
 };
 
 }  // namespace tf_embedding

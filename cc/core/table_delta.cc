@@ -326,7 +326,7 @@ Status EmbeddingTable::ApplyDelta(const PreparedDelta& prepared,
                              delta.rule, "\", and the table's of \"", rule,
                              "\"; restore its base before it");
     }
-    ReaderLock update_lock(&update_lock_);
+    const RowWriterLock writer_lock(&update_lock_, &read_gate_);
     const auto n = static_cast<int64_t>(delta.blocks.size());
     std::vector<DeltaReport> reports(n);
     std::atomic<bool> out_of_memory{false};

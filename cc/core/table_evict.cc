@@ -20,7 +20,7 @@ Status EmbeddingTable::Sweep(EvictWhen when, const EvictionMoment& moment,
   std::atomic<bool> out_of_memory{false};
   const Status status = CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    ReaderLock update_lock(&update_lock_);
+    const RowWriterLock writer_lock(&update_lock_, &read_gate_);
     const auto num_shards = static_cast<int64_t>(shards_.size());
     executor->ParallelFor(num_shards, 100000, [&](int64_t from, int64_t to) {
       for (int64_t s = from; s < to; ++s) {

@@ -41,6 +41,22 @@ inline Status OutOfMemory(int dim, int64_t size) {
       " rows; remove keys, bound the table, or spread it over more machines");
 }
 
+// Held by a batch that changes rows, around the locks of its shards.
+class RowWriterLock {
+ public:
+  RowWriterLock(SharedSpinLock* update_lock, ReadGate* gate)
+      : update_lock_(update_lock), gate_(gate) {
+    gate_->EnterWriter();
+  }
+  ~RowWriterLock() { gate_->LeaveWriter(); }
+  RowWriterLock(const RowWriterLock&) = delete;
+  RowWriterLock& operator=(const RowWriterLock&) = delete;
+
+ private:
+  const ReaderLock update_lock_;
+  ReadGate* const gate_;
+};
+
 // body throws only std::bad_alloc; here it becomes a Status.
 template <class Body>
 Status CatchOutOfMemory(const EmbeddingTable& table, const Body& body) {
@@ -99,7 +115,7 @@ Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
   const BatchPartition partition =
       PartitionByShard(keys, n, log2_shards_, executor);
   const int num_shards = 1 << log2_shards_;
-  ReaderLock update_lock(&update_lock_);
+  const RowWriterLock writer_lock(&update_lock_, &read_gate_);
   std::atomic<bool> out_of_memory{false};
   executor->ParallelFor(
       num_shards, n * kNanosecondsPerRow / num_shards + 1,

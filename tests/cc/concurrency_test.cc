@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "cc/core/read_gate.h"
 #include "cc/core/spin_lock.h"
 #include "cc/core/table.h"
 #include "tests/cc/executors.h"
@@ -72,6 +73,69 @@ TEST(ReadersShare) {
   };
   RunThreads({read, read});
   EXPECT_EQ(inside.load(), 2);
+}
+
+TEST(GateKeepsReadersAndWritersApart) {
+  ReadGate gate;
+  SharedSpinLock lock;  // among the writers
+  int64_t first = 0;
+  int64_t second = 0;
+  std::atomic<int64_t> reads{0};
+  std::atomic<bool> done{false};
+  constexpr int kRounds = 3000;
+  const auto write = [&] {
+    for (int i = 0; i < kRounds; ++i) {
+      gate.EnterWriter();
+      {
+        WriterLock writer(&lock);
+        ++first;
+        ++second;
+      }
+      gate.LeaveWriter();
+      // Writers that never pause would keep every reader out.
+      if (i % 16 == 0) std::this_thread::yield();
+    }
+  };
+  const auto read = [&] {
+    while (!done) {
+      if (!gate.TryEnterReader()) continue;
+      if (first != second) EXPECT_EQ(first, second);
+      gate.LeaveReader();
+      ++reads;
+    }
+  };
+  std::thread reader(read);
+  std::thread other(read);
+  RunThreads({write, write});
+  while (reads == 0) std::this_thread::yield();
+  done = true;
+  reader.join();
+  other.join();
+  EXPECT_EQ(first, 2 * kRounds);
+}
+
+TEST(GateLetsNoReaderInWhileAWriterWaits) {
+  ReadGate gate;
+  EXPECT_TRUE(gate.TryEnterReader());
+  EXPECT_TRUE(gate.TryEnterReader());
+  std::atomic<bool> in{false};
+  std::thread writer([&] {
+    gate.EnterWriter();
+    in = true;
+    gate.LeaveWriter();
+  });
+  // The writer says that it is there, at some time.
+  while (gate.TryEnterReader()) {
+    gate.LeaveReader();
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(!in);
+  gate.LeaveReader();
+  EXPECT_TRUE(!in);  // the other reader is still inside
+  gate.LeaveReader();
+  writer.join();
+  EXPECT_TRUE(in);
+  EXPECT_TRUE(gate.TryEnterReader());
 }
 
 void ExpectEqualColumns(const float* values, int64_t n, int width) {
