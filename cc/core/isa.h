@@ -32,6 +32,7 @@ namespace tf_embedding {
 struct alignas(32) ShardView {
   const IndexBucket* buckets = &kEmptyBucket;
   char* const* slabs = nullptr;
+  const char* first_slab = nullptr;  // slabs[0]: all there is of a small table
   uint32_t num_buckets = 1;
 };
 

@@ -113,6 +113,10 @@ class RowStore {
   void Truncate(uint32_t new_end);
 
   char* const* slabs() const { return slabs_.data(); }
+  // Null while there is none.
+  const char* first_slab() const {
+    return slabs_.empty() ? nullptr : slabs_.front();
+  }
   float* record(uint32_t row) const {
     return reinterpret_cast<float*>(slabs_[row >> layout_.slab_shift] +
                                     (row & mask()) * layout_.stride);

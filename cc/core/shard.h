@@ -91,7 +91,8 @@ class Shard {
   const RowStore& rows() const { return rows_; }
   ShardView view() const {
     if (index_.num_buckets() == 0) return ShardView{};
-    return ShardView{index_.buckets(), rows_.slabs(), index_.num_buckets()};
+    return ShardView{index_.buckets(), rows_.slabs(), rows_.first_slab(),
+                     index_.num_buckets()};
   }
   int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
   const ShardCounters& counters() const { return counters_; }
