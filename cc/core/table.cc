@@ -42,8 +42,6 @@ class ShardReaderLocks {
   const std::bitset<1 << kMaxLog2Shards> wanted_;
 };
 
-struct NoScratch {};
-
 std::bitset<1 << kMaxLog2Shards> AllShards() {
   return std::bitset<1 << kMaxLog2Shards>().set();
 }
@@ -364,9 +362,8 @@ Status EmbeddingTable::Upsert(const int64_t* keys, const float* values,
     const EvictionMoment moment = eviction_ == nullptr
                                       ? EvictionMoment()
                                       : eviction_->Now(Eviction::kLastStep);
-    return ForEachShare<NoScratch>(
-        keys, n, executor,
-        [&](Shard* shard, const BatchShare& share, NoScratch*) {
+    return ForEachShare(
+        keys, n, executor, [&](Shard* shard, const BatchShare& share) {
           ShareEviction eviction(moment, shard, share);
           for (int64_t p = 0; p < share.count; ++p) {
             const int64_t key = share.keys[p];
@@ -467,9 +464,8 @@ Status EmbeddingTable::Import(const TableShape& shape,
     const EvictionMoment moment = eviction_ == nullptr
                                       ? EvictionMoment()
                                       : eviction_->Now(Eviction::kLastStep);
-    return ForEachShare<NoScratch>(
-        rows.keys, n, executor,
-        [&](Shard* shard, const BatchShare& share, NoScratch*) {
+    return ForEachShare(
+        rows.keys, n, executor, [&](Shard* shard, const BatchShare& share) {
           ShareEviction eviction(moment, shard, share);
           ImportShare(rows, share, same_rule, shard, &eviction);
           for (int64_t p = 0; p < share.count; ++p) {
@@ -547,24 +543,25 @@ Status EmbeddingTable::Remove(const int64_t* keys, int64_t n, int64_t* removed,
   std::atomic<int64_t> total{0};
   const Status status = CatchOutOfMemory(*this, [&] {
     ReaderLock lock(&layout_lock_);
-    return ForEachShare<NoScratch>(
-        keys, n, executor,
-        [&](Shard* shard, const BatchShare& share, NoScratch*) {
-          // Counts even a share that failed half way.
-          struct Tally {
-            std::atomic<int64_t>* total;
-            int64_t here = 0;
-            ~Tally() { total->fetch_add(here, std::memory_order_relaxed); }
-          } tally{&total};
-          for (int64_t p = 0; p < share.count; ++p) {
-            const int64_t key = share.keys[p];
-            const uint64_t hash = MixKey(key);
-            ForgetCandidate(hash, key);
-            if (shard->Remove(hash, key)) ++tally.here;
-          }
-          shard->counters().removed += tally.here;
-          shard->Compact(layout_);
-        });
+    return ForEachShare(keys, n, executor,
+                        [&](Shard* shard, const BatchShare& share) {
+                          // Counts even a share that failed half way.
+                          struct Tally {
+                            std::atomic<int64_t>* total;
+                            int64_t here = 0;
+                            ~Tally() {
+                              total->fetch_add(here, std::memory_order_relaxed);
+                            }
+                          } tally{&total};
+                          for (int64_t p = 0; p < share.count; ++p) {
+                            const int64_t key = share.keys[p];
+                            const uint64_t hash = MixKey(key);
+                            ForgetCandidate(hash, key);
+                            if (shard->Remove(hash, key)) ++tally.here;
+                          }
+                          shard->counters().removed += tally.here;
+                          shard->Compact(layout_);
+                        });
   });
   *removed = total.load();
   return status;

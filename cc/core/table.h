@@ -33,15 +33,17 @@
 // shard's lock, so each row changes as a whole, and a batch that runs beside
 // another is not one atomic step. Lookup holds all the locks it needs as a
 // reader, in ascending order, or none while nobody writes (read_gate.h);
-// writers hold one shard's lock at a time: no deadlock. Growing a shard, index or rows, stops that shard's users only.
-// A save (checkpoint_writer.h) holds one shard's lock at a time, as a reader.
-// Export is the table at one moment, between two batches: it holds update_lock_
-// as the writer and every batch that changes rows holds it as a reader, so
-// updates wait and lookups go on. Changing the layout (the first Apply of a
-// rule, Clear, the moment in which restored or imported content takes its
-// place) stops the world once, by layout_lock_, which every operation holds as
-// a reader. Both are taken by the thread that calls, layout_lock_ first, never
-// by the executor's: those might all wait for one that waits for them.
+// writers hold one shard's lock at a time, or those of a few in ascending
+// order: no deadlock. Growing a shard, index or rows, stops that shard's users
+// only. A save (checkpoint_writer.h) holds one shard's lock at a time, as a
+// reader. Export is the table at one moment, between two batches: it holds
+// update_lock_ as the writer and every batch that changes rows holds it as a
+// reader, so updates wait and lookups go on. Changing the layout (the first
+// Apply of a rule, Clear, the moment in which restored or imported content
+// takes its place) stops the world once, by layout_lock_, which every operation
+// holds as a reader. Both are taken by the thread that calls, layout_lock_
+// first, never by the executor's: those might all wait for one that waits for
+// them.
 //
 // Cost, a key: Lookup touches 1.3 lines of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
@@ -346,16 +348,23 @@ class EmbeddingTable {
                  std::shared_ptr<const Initializer> initializer,
                  std::unique_ptr<Admission> admission);
 
-  // Calls body(shard, share, scratch) for every shard that has keys, with the
-  // shard's lock held by a writer. A thread makes one Scratch for all of its
-  // shares.
+  // Calls body(group, scratch) for groups of shards that are locked together
+  // and hold all of the keys; it gives whether there was memory. A thread makes
+  // one Scratch for all of its groups.
+  class ShareGroup;
   template <class Scratch, class Body>
+  Status ForEachGroup(const int64_t* keys, int64_t n, Executor* executor,
+                      const Body& body);
+  // Calls body(shard, share) for every shard that has keys, its lock held by a
+  // writer. body may throw std::bad_alloc; others have their turn all the same.
+  template <class Body>
   Status ForEachShare(const int64_t* keys, int64_t n, Executor* executor,
                       const Body& body);
 
   // The share of one shard in Apply.
   struct Update;
   class ShareUpdate;
+  class GroupUpdate;
 
   // What a key without a row reads.
   void FillAbsent(int64_t key, float* out) const;

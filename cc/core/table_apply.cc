@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include "cc/core/table_internal.h"
 
@@ -112,6 +113,7 @@ class DistinctKeys final : public TouchedKeys {
  private:
   void Reserve(int64_t n, int dim) {
     if (n <= capacity_) return;
+    n = std::max(n, kMinCapacity);
     capacity_ = 0;  // should memory run out half way
     keys_.reset(new int64_t[n]);
     hashes_.reset(new uint64_t[n]);
@@ -122,6 +124,8 @@ class DistinctKeys final : public TouchedKeys {
     sums_.reset(new float[(n / 2 + 1) * dim]);
     capacity_ = n;
   }
+
+  static constexpr int64_t kMinCapacity = 64;
 
   int64_t capacity_ = 0;
   int64_t size_ = 0;
@@ -156,12 +160,17 @@ class EmbeddingTable::ShareUpdate {
         admission_(table.admission_.get()),
         eviction_(shard->eviction()) {}
 
-  // Throws std::bad_alloc; the rows that were found or born by then have had
-  // their update.
-  void Run() {
+  // The three stages, one after the other. Between them others have their turn,
+  // while the memory that was asked for is on its way.
+  void AskForBuckets() {
     PrefetchBuckets(0);
     PrefetchBuckets(kBlock);
-    FindRows(0);
+  }
+  // Throws std::bad_alloc, with nothing done.
+  void FindFirst() { FindRows(0); }
+  // Throws std::bad_alloc; the rows that were found or born by then have had
+  // their update.
+  void Finish() {
     for (int64_t begin = 0; begin < n_; begin += kBlock) {
       PrefetchBuckets(begin + 2 * kBlock);
       try {
@@ -355,6 +364,54 @@ class EmbeddingTable::ShareUpdate {
   int refused_[2] = {};
 };
 
+// The shares of a group, each stage for all of them: a small share alone would
+// wait for its buckets, and then for its rows, with nothing to do meanwhile.
+class EmbeddingTable::GroupUpdate {
+ public:
+  // False where memory ran out for one of them; the others are done.
+  bool Run(const EmbeddingTable& table, const Update& update,
+           const EvictionMoment& moment, const ShareGroup& group) {
+    std::optional<ShareUpdate> updates[ShareGroup::kMaxShares];
+    bool done = true;
+    const auto stage = [&](const auto& body) {
+      for (int i = 0; i < group.size(); ++i) {
+        try {
+          body(i);
+        } catch (const std::bad_alloc&) {
+          updates[i].reset();
+          done = false;
+        }
+      }
+    };
+    stage([&](int i) {
+      Shard* const shard = group.shard(i);
+      distinct_[i].Collect(group.share(i), update.gradients, update.counts,
+                           table.dim_);
+      if (shard->eviction() != nullptr) {
+        shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
+      }
+      updates[i].emplace(table, update, shard, distinct_[i]);
+      updates[i]->AskForBuckets();
+    });
+    stage([&](int i) {
+      if (updates[i]) updates[i]->FindFirst();
+    });
+    stage([&](int i) {
+      if (!updates[i]) return;
+      updates[i]->Finish();
+      Shard* const shard = group.shard(i);
+      ShardEviction* const eviction = shard->eviction();
+      if (eviction == nullptr) return;
+      eviction->Stamped(updates[i]->num_stamped(), update.step);
+      eviction->EndShare(moment, shard, distinct_[i].size(), distinct_[i]);
+    });
+    return done;
+  }
+
+ private:
+  DistinctKeys distinct_[ShareGroup::kMaxShares];
+};
+
 Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                              const float* gradients, const int64_t* counts,
                              int64_t n, int64_t step, Executor* executor,
@@ -381,22 +438,10 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                               static_cast<uint32_t>(step)};
           const EvictionMoment moment =
               eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
-          const Status status = ForEachShare<DistinctKeys>(
+          const Status status = ForEachGroup<GroupUpdate>(
               keys, n, executor,
-              [&](Shard* shard, const BatchShare& share,
-                  DistinctKeys* distinct) {
-                distinct->Collect(share, gradients, counts, dim_);
-                ShardEviction* const eviction = shard->eviction();
-                if (eviction != nullptr) {
-                  eviction->BeginShare(moment, shard, distinct->size());
-                }
-                ShareUpdate share_update(*this, update, shard, *distinct);
-                share_update.Run();
-                if (eviction != nullptr) {
-                  eviction->Stamped(share_update.num_stamped(), step);
-                  eviction->EndShare(moment, shard, distinct->size(),
-                                     *distinct);
-                }
+              [&](const ShareGroup& group, GroupUpdate* group_update) {
+                return group_update->Run(*this, update, moment, group);
               });
           memory_->index.EndBatch();
           return status;

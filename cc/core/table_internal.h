@@ -109,39 +109,93 @@ class ShareEviction final : public TouchedKeys {
   std::vector<int64_t> keys_;
 };
 
+// The shards of a group, from first to end-1, locked by a writer: those of them
+// that have keys, in ascending order. Their views follow even a share that
+// failed half way.
+class EmbeddingTable::ShareGroup {
+ public:
+  // As many as together have few keys; one at least, before end.
+  ShareGroup(EmbeddingTable* table, const BatchPartition& partition,
+             int64_t first, int64_t end)
+      : table_(table) {
+    int64_t keys = 0;
+    for (end_ = first; end_ < end; ++end_) {
+      const BatchShare share = partition.share(static_cast<int>(end_));
+      if (share.count == 0) continue;
+      keys += share.count;
+      if (size_ == kMaxShares || (size_ > 0 && keys > kMaxKeys)) break;
+      shares_[size_] = share;
+      numbers_[size_] = end_;
+      ++size_;
+      shard(size_ - 1)->lock()->lock();
+    }
+  }
+  ~ShareGroup() {
+    for (int i = size_ - 1; i >= 0; --i) {
+      table_->views_[numbers_[i]] = shard(i)->view();
+      shard(i)->lock()->unlock();
+    }
+  }
+  ShareGroup(const ShareGroup&) = delete;
+  ShareGroup& operator=(const ShareGroup&) = delete;
+
+  static constexpr int kMaxShares = 8;
+  // Few enough for the first-level cache to keep what was asked for.
+  static constexpr int64_t kMaxKeys = 128;
+
+  int64_t end() const { return end_; }
+  int size() const { return size_; }
+  Shard* shard(int i) const { return table_->shards_[numbers_[i]].get(); }
+  const BatchShare& share(int i) const { return shares_[i]; }
+
+ private:
+  EmbeddingTable* const table_;
+  int64_t end_;
+  int size_ = 0;
+  BatchShare shares_[kMaxShares];
+  int64_t numbers_[kMaxShares];
+};
+
 template <class Scratch, class Body>
-Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
+Status EmbeddingTable::ForEachGroup(const int64_t* keys, int64_t n,
                                     Executor* executor, const Body& body) {
   const BatchPartition partition =
       PartitionByShard(keys, n, log2_shards_, executor);
   const int num_shards = 1 << log2_shards_;
   const RowWriterLock writer_lock(&update_lock_, &read_gate_);
   std::atomic<bool> out_of_memory{false};
-  executor->ParallelFor(
-      num_shards, n * kNanosecondsPerRow / num_shards + 1,
-      [&](int64_t from, int64_t to) {
-        Scratch scratch;
-        for (int64_t s = from; s < to; ++s) {
-          const int shard_number = static_cast<int>(s);
-          const BatchShare share = partition.share(shard_number);
-          if (share.count == 0) continue;
-          Shard* const shard = shards_[s].get();
-          try {
-            WriterLock lock(shard->lock());
-            // The view must follow even a share that failed half way.
-            struct Refresh {
-              Shard* shard;
-              ShardView* view;
-              ~Refresh() { *view = shard->view(); }
-            } refresh{shard, &views_[s]};
-            body(shard, share, &scratch);
-          } catch (const std::bad_alloc&) {
-            out_of_memory.store(true, std::memory_order_relaxed);
-          }
-        }
-      });
+  executor->ParallelFor(num_shards, n * kNanosecondsPerRow / num_shards + 1,
+                        [&](int64_t from, int64_t to) {
+                          Scratch scratch;
+                          while (from < to) {
+                            const ShareGroup group(this, partition, from, to);
+                            if (!body(group, &scratch)) {
+                              out_of_memory.store(true,
+                                                  std::memory_order_relaxed);
+                            }
+                            from = group.end();
+                          }
+                        });
   if (out_of_memory.load()) throw std::bad_alloc();
   return Status();
+}
+
+template <class Body>
+Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
+                                    Executor* executor, const Body& body) {
+  struct None {};
+  return ForEachGroup<None>(keys, n, executor,
+                            [&](const ShareGroup& group, None*) {
+                              bool done = true;
+                              for (int i = 0; i < group.size(); ++i) {
+                                try {
+                                  body(group.shard(i), group.share(i));
+                                } catch (const std::bad_alloc&) {
+                                  done = false;
+                                }
+                              }
+                              return done;
+                            });
 }
 
 }  // namespace tf_embedding
