@@ -89,16 +89,18 @@ void ShardIndex::Grow(int64_t n) {
   const uint64_t size = size_ + static_cast<uint64_t>(n);
   uint64_t wanted = num_buckets_;
   do {
-    const uint64_t before = wanted;
     wanted += wanted / kGrowth + 1;
-    // The one size where shards part ways; from there a fraction at a time
-    // keeps them apart.
-    if (before < 64 && wanted >= 64) {
-      wanted +=
-          static_cast<uint64_t>(static_cast<double>(wanted) * phase_ / kGrowth);
-    }
-    if (wanted >= (1ull << 31)) throw std::bad_alloc();
-  } while (size > LimitOf(wanted));
+  } while (wanted < kFirstRung && size > LimitOf(wanted));
+  if (wanted >= kFirstRung) {
+    // From here on shards go their own ways, each on a ladder of sizes. Of
+    // fractions: whole numbers would bring many to the same size again.
+    double rung = static_cast<double>(kFirstRung) * (1 + phase_ / kGrowth);
+    do {
+      wanted = static_cast<uint64_t>(rung);
+      if (wanted >= (1ull << 31)) throw std::bad_alloc();
+      rung *= 1 + 1.0 / kGrowth;
+    } while (wanted <= num_buckets_ || size > LimitOf(wanted));
+  }
   Rebuild(static_cast<uint32_t>(wanted));
 }
 

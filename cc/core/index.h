@@ -173,7 +173,8 @@ class ShardIndex {
 
  private:
   static constexpr double kMaxLoad = 0.86;
-  static constexpr uint64_t kGrowth = 8;  // by an eighth at a time
+  static constexpr uint64_t kGrowth = 8;      // by an eighth at a time
+  static constexpr uint64_t kFirstRung = 64;  // buckets
 
   static uint64_t LimitOf(uint64_t num_buckets) {
     return static_cast<uint64_t>(

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -218,15 +219,34 @@ TEST(ShrinkGivesMemoryBack) {
   EXPECT_EQ(Find(index, 3), kNoRow);
 }
 
+// What makes the longest batch of a growing table short.
 TEST(PhasesKeepShardsApart) {
-  std::unordered_set<uint32_t> sizes;
-  for (int s = 0; s < 16; ++s) {
-    ShardIndex index(s / 16.0);
-    for (int64_t key = 0; key < 20000; ++key) Insert(&index, key, 0);
-    sizes.insert(index.num_buckets());
-    EXPECT_TRUE(index.bytes() < 20 * 20000);
+  constexpr int kShards = 128;
+  std::vector<std::unique_ptr<ShardIndex>> shards;
+  for (int s = 0; s < kShards; ++s) {
+    shards.push_back(
+        std::make_unique<ShardIndex>(static_cast<double>(s) / kShards));
   }
-  EXPECT_TRUE(sizes.size() >= 8);
+  // All of one size at any time, up to where each has grown many times.
+  constexpr int64_t kKeys = 12000;
+  std::vector<int> grown(kKeys, 0);  // how many shards, by size
+  for (int64_t key = 0; key < kKeys; ++key) {
+    for (const auto& shard : shards) {
+      const uint32_t before = shard->num_buckets();
+      shard->Reserve(1);
+      shard->Insert(MixKey(key), key, static_cast<uint32_t>(key));
+      grown[key] += shard->num_buckets() != before;
+    }
+  }
+  // In a step of an eighth each grows once: in a sixteenth of that step, an
+  // even sixteenth of them, give or take the rounding of a bucket.
+  for (int64_t from = 5000; from < 10000; from += from / 128) {
+    int in_step = 0;
+    for (int64_t k = from; k < from + from / 128; ++k) in_step += grown[k];
+    EXPECT_TRUE(in_step <= kShards / 16 + 2);
+    EXPECT_TRUE(in_step >= kShards / 16 - 2);
+  }
+  for (const auto& shard : shards) EXPECT_TRUE(shard->bytes() < 20 * kKeys);
 }
 
 }  // namespace
