@@ -113,20 +113,40 @@ def _fit(peer: str) -> _Values:
     return measured
 
 
-def _fit_floor(results: Mapping[str, Rows]) -> Mapping[str, float]:
-    """The dense part, and a step's ids looked up and trained by the floor by key."""
-    dense = _fit_rate(results, fit.DENSE, "adagrad", 1_000_000)
-    ids = fit.FIELDS / _rate(results, "train", "floor, by key")
-    return {"adagrad": 1 / (1 + dense * ids)}
+def _fit_floor_rate(results: Mapping[str, Rows], rule: str, keys: int) -> float:
+    """The dense part with gradients of vectors, and then the ids by the floor by key."""
+    dense = _fit_rate(results, fit.GRADIENT, rule, 1_000_000)
+    return 1 / (1 / dense + 1 / _fit_rate(results, fit.BY_KEY, rule, keys))
+
+
+def _fit_floor(peer: str) -> _Values:
+    def measured(results: Mapping[str, Rows]) -> Mapping[str, float]:
+        return {
+            rule: _fit_floor_rate(results, rule, 1_000_000)
+            / _fit_rate(results, peer, rule, 1_000_000)
+            for rule in fit.FLOOR_RULES
+        }
+
+    return measured
+
+
+def _sizes(rate: Callable[[int], float]) -> float:
+    rates = [rate(keys) for keys in (100_000, 1_000_000, 10_000_000)]
+    return max(rates) / min(rates)
 
 
 def _fit_sizes(results: Mapping[str, Rows]) -> Mapping[str, float]:
-    sizes = (100_000, 1_000_000, 10_000_000)
-    found = {}
-    for rule in _RULES:
-        rates = [_fit_rate(results, fit.TABLES, rule, keys) for keys in sizes]
-        found[rule] = max(rates) / min(rates)
-    return found
+    return {
+        rule: _sizes(lambda keys, rule=rule: _fit_rate(results, fit.TABLES, rule, keys))
+        for rule in _RULES
+    }
+
+
+def _fit_floor_sizes(results: Mapping[str, Rows]) -> Mapping[str, float]:
+    return {
+        rule: _sizes(lambda keys, rule=rule: _fit_floor_rate(results, rule, keys))
+        for rule in fit.FLOOR_RULES
+    }
 
 
 def _insert(field: str, contestant: str = "tf_embedding") -> _Values:
@@ -214,15 +234,30 @@ BARS = (
         _scaling("lookup_keys", "train_keys"),
         floor=_scaling("lookup_keys", "train_keys", field="floor_ratio_of_medians"),
     ),
-    Bar("fit", "fit, 1e6 ids", ">= 3x keras.layers.Embedding", 3, _fit(fit.STOCK)),
-    Bar("fit", "fit", "1e5 to 1e7 ids within 1.3x", 1.3, _fit_sizes, at_most=True),
+    Bar(
+        "fit",
+        "fit, 1e6 ids",
+        ">= 3x keras.layers.Embedding",
+        3,
+        _fit(fit.STOCK),
+        floor=_fit_floor(fit.STOCK),
+    ),
+    Bar(
+        "fit",
+        "fit",
+        "1e5 to 1e7 ids within 1.3x",
+        1.3,
+        _fit_sizes,
+        at_most=True,
+        floor=_fit_floor_sizes,
+    ),
     Bar(
         "fit",
         "fit, 1e6 ids",
         ">= 0.7x of the dense part alone",
         0.7,
         _fit(fit.DENSE),
-        floor=_fit_floor,
+        floor=_fit_floor(fit.DENSE),
     ),
     Bar(
         "insert",

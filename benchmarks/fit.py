@@ -17,6 +17,8 @@ FIELDS = 26
 TABLES = "te EmbeddingTables"
 STOCK = "keras Embedding x 26"
 DENSE = "dense part alone"
+GRADIENT = "dense part, gradients of vectors"
+BY_KEY = "ids alone, floor by key"
 _NAMES = {
     TABLES: "tables",
     "te Embedding x 26": "layers",
@@ -24,7 +26,10 @@ _NAMES = {
     "te Embedding, one": "one_layer",
     "keras Embedding, one": "stock_one_layer",
     DENSE: "dense",
+    GRADIENT: "dense_gradient",
 }
+# Rules that the floor has.
+FLOOR_RULES = ("adagrad", "adam")
 
 
 def _memory(spec: Spec) -> float:
@@ -37,7 +42,9 @@ def _dense_memory(spec: Spec) -> float:
 
 
 CONTESTANTS = [
-    Contestant(title, "tf", "fit_tf", name, _dense_memory if title == DENSE else _memory)
+    Contestant(
+        title, "tf", "fit_tf", name, _dense_memory if title in (DENSE, GRADIENT) else _memory
+    )
     for title, name in _NAMES.items()
 ]
 _RATIOS = (
@@ -48,12 +55,16 @@ _RATIOS = (
 )
 
 
-def _contestants(context: Context, keys: int) -> list[Contestant]:
+def _contestants(context: Context, spec: Spec) -> list[Contestant]:
     """All, or those that the bars are about."""
+    ids = {"work": "train", "batch": FIELDS * spec.batch}
+    floor = [Contestant(BY_KEY, "tf", "tables_floor", "steps_by_key", _memory, ids)]
+    if spec.rule not in FLOOR_RULES:
+        floor = []
     if not context.bars:
-        return CONTESTANTS
-    wanted = (TABLES, STOCK, DENSE) if keys == 1_000_000 else (TABLES,)
-    return [contestant for contestant in CONTESTANTS if contestant.title in wanted]
+        return CONTESTANTS + floor
+    wanted = (TABLES, STOCK, DENSE, GRADIENT) if spec.keys == 1_000_000 else (TABLES,)
+    return [contestant for contestant in CONTESTANTS if contestant.title in wanted] + floor
 
 
 def run(context: Context) -> Report:
@@ -68,14 +79,14 @@ def run(context: Context) -> Report:
             context.progress(f"{spec}")
             results = compete(
                 context.workers,
-                _contestants(context, keys),
+                _contestants(context, spec),
                 spec,
                 min(context.turns, 5),
                 context.seconds,
                 units=STEPS * batch,
             )
             line = [rule, measure.count(keys), str(spec.threads)]
-            for title in _NAMES:
+            for title in (*_NAMES, BY_KEY):
                 result = results.get(title)
                 if result is None:
                     line.append("-")
@@ -90,13 +101,14 @@ def run(context: Context) -> Report:
             ]
             rows.append(line)
             csv_rows += [tables.csv_row(spec, t, r, results[TABLES]) for t, r in results.items()]
-    head = ["optimizer", "ids in all", "threads", *_NAMES, *(f"{a} / {b}" for a, b in _RATIOS)]
+    head = ["optimizer", "ids in all", "threads", *_NAMES, BY_KEY, *(f"{a} / {b}" for a, b in _RATIOS)]
     return Report(
         "fit",
         "model.fit, thousands of examples/s",
         f"{FIELDS} features of dim 16, batches of {batch:,}, an MLP of 64, 32 and 1 units. A table "
         f"for each feature, or one for all. The dense part alone is fed with vectors: no model "
-        "can be faster. Keras' layers are compiled as Keras chooses (jit_compile='auto').",
+        "can be faster. The same with vectors by feature and the gradient of each is what any table "
+        "needs of it; the floor by key only finds and trains the ids. Keras' layers are compiled as Keras chooses (jit_compile='auto').",
         [Section("", head, rows)],
         csv_rows,
     )

@@ -164,6 +164,33 @@ class Dense(_Fit):
         return keras.Model(vectors, _mlp(vectors))
 
 
+class _NeedsGradient(keras.layers.Layer):
+    """Its input; asks for the gradient with respect to it and drops it."""
+
+    def build(self, shape: object) -> None:
+        self.weight = self.add_weight(shape=(), initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def same(x: tf.Tensor, weight: tf.Tensor) -> object:
+            return tf.identity(x), lambda gradient: (None, gradient[0, 0])
+
+        return same(x, tf.convert_to_tensor(self.weight))
+
+
+class DenseGradient(_Fit):
+    """The dense part with what any table needs of it: vectors by feature, and their gradient."""
+
+    def inputs(self, ids: np.ndarray, spec: Spec) -> object:
+        rng = np.random.default_rng(1)
+        return {name: rng.random((len(ids), spec.dim), np.float32) for name in _names()}
+
+    def model(self, spec: Spec) -> keras.Model:
+        vectors = {name: keras.Input((spec.dim,), name=name) for name in _names()}
+        x = keras.layers.Concatenate()(list(vectors.values()))
+        return keras.Model(vectors, _mlp(_NeedsGradient()(x)))
+
+
 CONTESTANTS = {
     "tables": Tables,
     "layers": Layers,
@@ -171,4 +198,5 @@ CONTESTANTS = {
     "one_layer": OneLayer,
     "stock_one_layer": StockOneLayer,
     "dense": Dense,
+    "dense_gradient": DenseGradient,
 }

@@ -5,7 +5,8 @@
 // prefetched while those before it are copied. No keys, no locks, no sums of
 // duplicates. A shared library for tables_floor.py.
 //
-// A record is a row and its Adagrad slots side by side, as in the table.
+// A record is a row and its slots side by side, as in the table: one for
+// Adagrad, two for Adam.
 //
 // The floor by key: the same behind a bare hash table, which is an array of
 // keys and row numbers, 16 bytes each, half full, searched place after place.
@@ -99,7 +100,7 @@ class Floor {
     Find(keys, n);
     RunByKey(keys, n, stride_,
              [this](int64_t row, float* record, const float* out) {
-               Adagrad(record, out);
+               Train(record, out);
                ++(*uses_)[row];
              });
   }
@@ -113,12 +114,31 @@ class Floor {
   void Update(const int64_t* rows, int64_t n) {
     Copy(rows, n);
     Run(rows, n, stride_,
-        [this](float* record, const float* row) { Adagrad(record, row); });
+        [this](float* record, const float* row) { Train(record, row); });
   }
 
  private:
   int64_t Home(int64_t key) const {
     return static_cast<int64_t>(tf_embedding::MixKey(key)) & mask_;
+  }
+
+  void Train(float* record, const float* row) const {
+    if (stride_ == 2 * dim_) {
+      Adagrad(record, row);
+    } else {
+      Adam(record, row);
+    }
+  }
+
+  void Adam(float* __restrict record, const float* __restrict row) const {
+    float* const first = record + dim_;
+    float* const second = record + 2 * dim_;
+    for (int64_t c = 0; c < dim_; ++c) {
+      const float gradient = 2 * row[c];
+      first[c] += 0.1f * (gradient - first[c]);
+      second[c] += 0.001f * (gradient * gradient - second[c]);
+      record[c] -= 0.01f * first[c] / (std::sqrt(second[c]) + 1e-7f);
+    }
   }
 
   void Adagrad(float* record, const float* row) const {

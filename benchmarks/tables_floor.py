@@ -32,10 +32,10 @@ def _load() -> ctypes.CDLL:
 
 
 class Floor:
-    """Copies rows by prefetch; "train" also runs Adagrad on them, duplicates and all."""
+    """Copies rows by prefetch; "train" also runs a rule on them, duplicates and all."""
 
     def __init__(self, spec: Spec):
-        if spec.rule != "adagrad":
+        if spec.rule not in ("adagrad", "adam"):
             raise ValueError(f"it has no {spec.rule}")
         self._library = _load()
         slots = SLOTS[spec.rule] * spec.dim
@@ -67,6 +67,17 @@ class ByKey(Floor):
         self._call = self._library.FloorUpdateByKey if trains else self._library.FloorFind
 
 
+class Steps(ByKey):
+    """The ids of a call of model.fit: as many batches as fit_tf.py has steps."""
+
+    CYCLE = 1
+    STEPS = 10
+
+    def run(self, i: int) -> None:
+        for step in range(self.STEPS):
+            super().run(step % draws.BATCHES)
+
+
 # Of a key in the table, beside its row: index, frequency, version.
 _BESIDE_ROW = 24
 
@@ -85,5 +96,5 @@ def insert_floor(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CONTESTANTS = {"floor": Floor, "by_key": ByKey}
+CONTESTANTS = {"floor": Floor, "by_key": ByKey, "steps_by_key": Steps}
 EXPERIMENTS = {"insert_floor": insert_floor}
