@@ -28,6 +28,8 @@ _NAMES = {
     DENSE: "dense",
     GRADIENT: "dense_gradient",
 }
+# No model can be faster.
+LIMITS = (DENSE, GRADIENT, BY_KEY)
 # Rules that the floor has.
 FLOOR_RULES = ("adagrad", "adam")
 
