@@ -103,14 +103,16 @@ def run(context: Context) -> Report:
             ]
             rows.append(line)
             csv_rows += [tables.csv_row(spec, t, r, results[TABLES]) for t, r in results.items()]
-    head = ["optimizer", "ids in all", "threads", *_NAMES, BY_KEY, *(f"{a} / {b}" for a, b in _RATIOS)]
+    head = ["optimizer", "ids in all", "threads", *_NAMES, BY_KEY]
+    head += [f"{a} / {b}" for a, b in _RATIOS]
     return Report(
         "fit",
         "model.fit, thousands of examples/s",
         f"{FIELDS} features of dim 16, batches of {batch:,}, an MLP of 64, 32 and 1 units. A table "
-        f"for each feature, or one for all. The dense part alone is fed with vectors: no model "
-        "can be faster. The same with vectors by feature and the gradient of each is what any table "
-        "needs of it; the floor by key only finds and trains the ids. Keras' layers are compiled as Keras chooses (jit_compile='auto').",
+        "for each feature, or one for all. The dense part alone is fed with vectors: no model can "
+        "be faster. The same with vectors by feature and the gradient of each is what any table "
+        "needs of it; the floor by key only finds and trains the ids. Keras' layers are compiled "
+        "as Keras chooses (jit_compile='auto').",
         [Section("", head, rows)],
         csv_rows,
     )
