@@ -192,12 +192,27 @@ def test_a_bar_at_the_speed_of_the_floor():
     assert by_peer[">= 1.1x FBGEMM's static lookup"] == "0.750"
     assert by_peer[">= 1.7x tf.Variable"] == "-"  # not measured
     assert by_peer["peak <= 1.3x the end"] == "-"  # has no floor
-    # 26 ids an example: each second 10 examples of the dense part, 520 ids by the floor.
-    dense = {"contestant": "dense part alone", "rule": "adagrad", "keys": "1000000"}
-    rows[1]["median"] = "520"
-    results = {"train": rows, "fit": [{**dense, "median": "10"}]}
-    (bar,) = [bar for bar in bars.BARS if "dense part" in bar.says]
-    assert bars.floor(bar, results) == "adagrad 0.667"
+
+
+def test_fit_at_the_speed_of_the_floor():
+    rates = {
+        ("dense part alone", 1_000_000): "10",
+        ("keras Embedding x 26", 1_000_000): "0.5",
+        ("dense part, gradients of vectors", 1_000_000): "6",
+        ("ids alone, floor by key", 100_000): "12",
+        ("ids alone, floor by key", 1_000_000): "3",
+        ("ids alone, floor by key", 10_000_000): "1.2",
+    }
+    rows = [
+        {"contestant": title, "rule": rule, "keys": str(keys), "median": rate}
+        for (title, keys), rate in rates.items()
+        for rule in ("adagrad", "adam")
+    ]
+    by_bar = {bar.says: bars.floor(bar, {"fit": rows}) for bar in bars.BARS}
+    # A sixth of a second for the dense part, a twelfth, a third, 1 / 1.2 for the ids: 4, 2, 1.
+    assert by_bar[">= 0.7x of the dense part alone"] == "adagrad 0.200, adam 0.200"
+    assert by_bar[">= 3x keras.layers.Embedding"] == "adagrad 4.00, adam 4.00"
+    assert by_bar["1e5 to 1e7 ids within 1.3x"] == "adagrad 4.00, adam 4.00"
 
 
 def test_where_a_peer_is_faster_is_said():
