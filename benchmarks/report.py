@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import os
 import platform
 import subprocess
@@ -29,6 +30,7 @@ class Context:
       full: the whole grid.
       turns: of each contestant.
       seconds: that a turn lasts at least.
+      max_keys: of a table in "lookup" and "train"; what has more is left out.
     """
 
     workers: Workers
@@ -37,6 +39,7 @@ class Context:
     full: bool
     turns: int
     seconds: float
+    max_keys: float = math.inf
 
     def progress(self, text: str) -> None:
         print(text, flush=True)

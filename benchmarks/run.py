@@ -15,6 +15,7 @@ benchmarks/results and the README, those of --quick to build/bench/quick.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from typing import Callable
@@ -53,6 +54,9 @@ def main() -> int:
     size.add_argument("--bars", action="store_true", help="only the lines that bars.py reads")
     size.add_argument("--full", action="store_true", help="every point of the grids: hours")
     parser.add_argument("--turns", type=int, help="of each contestant (default 9; quick: 2)")
+    parser.add_argument(
+        "--max-keys", type=float, default=math.inf, help="of lookup and train: no larger tables"
+    )
     parser.add_argument("--no-install", action="store_true", help="the package as installed")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(BENCHMARKS))
@@ -71,7 +75,9 @@ def main() -> int:
     with Workers(log) as workers:
         turns = arguments.turns or (2 if quick else 9)
         seconds = 0.02 if quick else 0.2
-        context = report.Context(workers, quick, only_bars, arguments.full, turns, seconds)
+        context = report.Context(
+            workers, quick, only_bars, arguments.full, turns, seconds, arguments.max_keys
+        )
         for name in names:
             print(f"== {name}", flush=True)
             done = BENCHMARKS[name](context)

@@ -145,6 +145,8 @@ def run(work: str, context: Context) -> Report:
     head = ["keys", "dim", "batch", "ids", "threads", OURS, *titles, *(f"x {t}" for t in titles)]
     rows, csv_rows = [], []
     for spec in grid(work, context):
+        if spec.keys > context.max_keys:
+            continue
         context.progress(f"{spec}")
         ours: dict[str, Result] = {}
         found: dict[str, Result] = {}
