@@ -66,6 +66,10 @@ def contests(spec: Spec) -> list[list[Contestant]]:
     return [first, second]
 
 
+# Larger tables need the memory that processes keep of those before.
+_FRESH_FROM = 10_000_000
+
+
 def grid(work: str, context: Context) -> Iterator[Spec]:
     """The specs of a benchmark: the bars' and one axis at a time, or all."""
     base = Spec(work)
@@ -147,6 +151,8 @@ def run(work: str, context: Context) -> Report:
     for spec in grid(work, context):
         if spec.keys > context.max_keys:
             continue
+        if spec.keys > _FRESH_FROM:
+            context.workers.stop()
         context.progress(f"{spec}")
         ours: dict[str, Result] = {}
         found: dict[str, Result] = {}
