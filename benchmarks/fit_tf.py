@@ -12,16 +12,13 @@ import draws
 import numpy as np
 import tables_tf
 import tensorflow as tf
-from spec import Spec
+from spec import FIELDS, STEPS, Spec
 
 import tf_embedding as te
 
 import keras  # isort: skip  (after TensorFlow)
 
 tables_tf.limit_threads()
-
-FIELDS = 26
-STEPS = 10  # in a call of fit
 
 
 def _mlp(vectors: keras.KerasTensor) -> keras.KerasTensor:

@@ -29,7 +29,7 @@ def _panel(axis: plt.Axes, title: str, lines: Sequence[dict[str, str]], unit: fl
     for y, line in enumerate(measured):
         name = line["contestant"]
         ours = name.startswith(("tf_embedding", "te "))
-        limit = name in ("floor", "floor, by key", *fit.LIMITS)
+        limit = name in fit.LIMITS
         middle, low, high = (float(line[f]) / unit for f in ("median", "low", "high"))
         color = _OURS if ours else _LIMIT if limit else _PEER
         axis.barh(y, middle, color=color, height=0.7)

@@ -73,7 +73,7 @@ def losses(results: Mapping[str, bars.Rows]) -> list[str]:
     for name in ("lookup", "train", "pooled", "many", "fit"):
         for row in results.get(name, []):
             ratio = float(row.get("ratio_of_medians") or "inf")
-            limit = row["contestant"] in ("floor", "floor, by key", *fit.LIMITS)
+            limit = row["contestant"] in fit.LIMITS
             ours = row["contestant"].startswith("te ")
             if ratio < 1 and not limit and not ours:
                 rounded = measure.number(ratio)

@@ -7,6 +7,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+# Of "fit": features, and steps in a call.
+FIELDS = 26
+STEPS = 10
+
 SLOTS = {"sgd": 0, "adagrad": 1, "rowwise_adagrad": 0, "ftrl": 2, "adam": 2}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import draws
 import native
 import numpy as np
-from spec import SLOTS, Spec
+from spec import SLOTS, STEPS, Spec
 
 _THREADS = int(os.environ.get("BENCH_THREADS", "1"))
 
@@ -68,13 +68,12 @@ class ByKey(Floor):
 
 
 class Steps(ByKey):
-    """The ids of a call of model.fit: as many batches as fit_tf.py has steps."""
+    """The ids of a call of model.fit."""
 
     CYCLE = 1
-    STEPS = 10
 
     def run(self, i: int) -> None:
-        for step in range(self.STEPS):
+        for step in range(STEPS):
             super().run(step % draws.BATCHES)
 
 
