@@ -43,7 +43,7 @@ class TableStats(NamedTuple):
         counters of a Bloom filter, touched or not.
       eviction_bytes: int64, of what eviction keeps: queues, and evicted rows that are
         collected.
-      fixed_bytes: int64, whatever the size.
+      fixed_bytes: int64, whatever the size, and what the last lookups left for updates.
       total_bytes: int64, of index, rows, candidates, eviction and fixed.
       load: float64, the used share of the index's slots.
       mean_probe: float64, cache lines of the index read to find a key that is there,

@@ -352,8 +352,8 @@ class EmbeddingVariable(
           those of rows with a key. "rows_host", "rows_cache": of a variable in two
           tiers (`StorageType.HBM_DRAM`), those of "rows" in the host's memory, and
           those of the cache in HBM. "admission": of a filter: candidates, or all
-          counters, touched or not. "fixed": whatever the size. "total": index, rows,
-          admission and fixed.
+          counters, touched or not. "fixed": whatever the size, and what the last
+          lookups left for updates. "total": index, rows, admission and fixed.
         """
         of_all = self.stats()
         return {

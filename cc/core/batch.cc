@@ -4,6 +4,8 @@
 #include "cc/core/batch.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstring>
 
 #include "cc/core/hash.h"
 
@@ -22,7 +24,8 @@ Status CheckBatchSize(int64_t n) {
 }
 
 BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
-                                Executor* executor) {
+                                Executor* executor,
+                                const FoundRows::Batch* found) {
   const int num_shards = 1 << log2_shards;
   BatchPartition partition;
   partition.keys.reset(new int64_t[n]);
@@ -46,7 +49,12 @@ BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
                             }
                           });
   };
+  std::atomic<bool> known{found != nullptr};
   for_pieces([&](int64_t from, int64_t to, int64_t* counts) {
+    if (found != nullptr && std::memcmp(keys + from, found->keys.get() + from,
+                                        (to - from) * sizeof(*keys)) != 0) {
+      known.store(false, std::memory_order_relaxed);
+    }
     for (int64_t i = from; i < to; ++i) {
       const uint32_t shard = ShardOfHash(MixKey(keys[i]), log2_shards);
       shard_of[i] = static_cast<uint16_t>(shard);
@@ -63,11 +71,14 @@ BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
     }
   }
   partition.begin[num_shards] = total;
+  const bool with_rows = known.load(std::memory_order_relaxed);
+  if (with_rows) partition.rows.reset(new uint32_t[n]);
   for_pieces([&](int64_t from, int64_t to, int64_t* write) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t place = write[shard_of[i]]++;
       partition.keys[place] = keys[i];
       partition.positions[place] = static_cast<uint32_t>(i);
+      if (with_rows) partition.rows[place] = found->rows[i];
     }
   });
   return partition;

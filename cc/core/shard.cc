@@ -21,6 +21,7 @@ void Shard::Compact(const RowLayout& layout) {
   if (live > 0 && num_free < std::max<int64_t>(kMinFree, live / 4)) {
     return;
   }
+  moved_at_ = found_->now();
   std::vector<uint32_t> holes;
   for (uint32_t row : rows_.free_rows()) {
     if (row < live) holes.push_back(row);
@@ -41,6 +42,7 @@ void Shard::Compact(const RowLayout& layout) {
 }
 
 void Shard::Clear() {
+  moved_at_ = found_->now();
   counters_.removed += static_cast<int64_t>(index_.size());
   index_.Clear();
   rows_.Truncate(0);

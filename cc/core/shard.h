@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "cc/core/change_log.h"
+#include "cc/core/found_rows.h"
 #include "cc/core/index.h"
 #include "cc/core/isa.h"
 #include "cc/core/row_store.h"
@@ -74,6 +75,7 @@ struct TableMemory {
 
   SlabArena rows;
   SparePages index;
+  FoundRows found;
 };
 
 class Shard {
@@ -82,6 +84,7 @@ class Shard {
   Shard(double phase, const RowLayout& layout, TableMemory* memory,
         SharedSpinLock* lock)
       : lock_(lock),
+        found_(&memory->found),
         index_(phase, &memory->index),
         rows_(layout, &memory->rows) {}
 
@@ -94,6 +97,8 @@ class Shard {
     return ShardView{index_.buckets(), rows_.slabs(), rows_.first_slab(),
                      index_.num_buckets()};
   }
+  // The last moment of FoundRows in which a row was freed or moved.
+  uint64_t moved_at() const { return moved_at_; }
   int64_t bytes() const { return index_.bytes() + rows_.bytes(); }
   const ShardCounters& counters() const { return counters_; }
   ShardCounters& counters() { return counters_; }
@@ -150,6 +155,7 @@ class Shard {
     if (changes_ != nullptr) changes_->ReserveRemoval();
     const uint32_t row = index_.Remove(hash, key);
     if (row == kNoRow) return false;
+    moved_at_ = found_->now();
     rows_.Release(row);
     if (changes_ != nullptr) changes_->Removed(hash, key, index_.size());
     return true;
@@ -168,8 +174,10 @@ class Shard {
 
  private:
   SharedSpinLock* const lock_;
+  const FoundRows* const found_;
   ShardIndex index_;
   RowStore rows_;
+  uint64_t moved_at_ = 0;
   ShardCounters counters_;
   ShardEviction* eviction_ = nullptr;
   BoundNotes* notes_ = nullptr;

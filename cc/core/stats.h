@@ -40,7 +40,7 @@ struct TableStats {
   int64_t candidates = 0;       // keys without a row that a filter counts
   int64_t candidate_bytes = 0;  // of a filter: candidates, or its counters
   int64_t eviction_bytes = 0;   // queues, and evicted rows that are kept
-  int64_t fixed_bytes = 0;      // shards, initializer matrix
+  int64_t fixed_bytes = 0;      // shards, initializer matrix, FoundRows
   ShardCounters counters;
   // Occurrences of keys in lookups, and those that had a row.
   int64_t lookups = 0;

@@ -183,12 +183,24 @@ void EmbeddingTable::FillAbsent(int64_t key, float* out) const {
   }
 }
 
-void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
-                                 float* out) const {
+bool EmbeddingTable::KeepsFound() const {
+  return eviction_ == nullptr || !eviction_->options().bounded();
+}
+
+void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
+                                 FoundRows::Batch* found, int64_t begin) const {
   int64_t missing[kLookupChunk];
   int64_t num_missing;
+  uint32_t* rows = nullptr;
+  if (found != nullptr) {
+    std::copy_n(keys, n, found->keys.get() + begin);
+    rows = found->rows.get() + begin;
+  }
+  const auto lookup = [&] {
+    return ActiveKernels().lookup(ViewLocked(), keys, n, out, missing, rows);
+  };
   if (read_gate_.TryEnterReader()) {
-    num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
+    num_missing = lookup();
     read_gate_.LeaveReader();
   } else {
     std::bitset<1 << kMaxLog2Shards> wanted;
@@ -200,7 +212,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
       }
     }
     ShardReaderLocks locks(shard_locks_.get(), 1 << log2_shards_, wanted);
-    num_missing = ActiveKernels().lookup(ViewLocked(), keys, n, out, missing);
+    num_missing = lookup();
   }
   lookups_.keys.fetch_add(n, std::memory_order_relaxed);
   lookups_.hits.fetch_add(n - num_missing, std::memory_order_relaxed);
@@ -213,6 +225,8 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n,
 Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
                               Executor* executor) const {
   ReaderLock lock(&layout_lock_);
+  std::unique_ptr<FoundRows::Batch> found;
+  if (KeepsFound()) found = memory_->found.Start(n);
   // Some for each thread, so that one that comes late is not waited for.
   const int64_t chunk =
       std::clamp<int64_t>(n / (4 * std::max(1, executor->num_threads())) + 1,
@@ -223,9 +237,10 @@ Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
         for (int64_t c = from; c < to; ++c) {
           const int64_t begin = c * chunk;
           LookupRange(keys + begin, std::min(chunk, n - begin),
-                      out + begin * dim_);
+                      out + begin * dim_, found.get(), begin);
         }
       });
+  if (found != nullptr) memory_->found.Keep(std::move(found));
   return Status();
 }
 

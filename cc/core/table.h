@@ -47,9 +47,10 @@
 //
 // Cost, a key: Lookup touches 1.3 lines of the index and ceil(dim / 16) of the
 // row, of 32 keys at a time, prefetched. Apply hashes twice, moves 12 bytes to
-// its shard, and probes once per distinct key, whatever the rule; it touches
-// the index, the whole record, the line of its frequency and version, and the
-// gradient, each asked for a block of 32 keys before it is needed.
+// its shard, and probes once per distinct key, whatever the rule, or not at all
+// where a lookup has just found the rows of the same batch (found_rows.h); it
+// touches the index, the whole record, the line of its frequency and version,
+// and the gradient, each asked for a block of 32 keys before it is needed.
 //
 // Failure. Arguments are checked before anything changes. Memory that runs out
 // is kResourceExhausted; rows updated by then stay updated, each one whole.
@@ -70,6 +71,7 @@
 #include "cc/core/change_log.h"
 #include "cc/core/eviction.h"
 #include "cc/core/executor.h"
+#include "cc/core/found_rows.h"
 #include "cc/core/initializer.h"
 #include "cc/core/pooling.h"
 #include "cc/core/read_gate.h"
@@ -350,10 +352,11 @@ class EmbeddingTable {
 
   // Calls body(group, scratch) for groups of shards that are locked together
   // and hold all of the keys; it gives whether there was memory. A thread makes
-  // one Scratch for all of its groups.
+  // one Scratch for all of its groups. found: as PartitionByShard.
   class ShareGroup;
   template <class Scratch, class Body>
-  Status ForEachGroup(const int64_t* keys, int64_t n, Executor* executor,
+  Status ForEachGroup(const int64_t* keys, int64_t n,
+                      const FoundRows::Batch* found, Executor* executor,
                       const Body& body);
   // Calls body(shard, share) for every shard that has keys, its lock held by a
   // writer. body may throw std::bad_alloc; others have their turn all the same.
@@ -426,9 +429,15 @@ class EmbeddingTable {
   TableShape ShapeLocked() const;
   TableView ViewLocked() const;
   void InitSlots(float* record) const;
-  void LookupRange(const int64_t* keys, int64_t n, float* out) const;
+  // Of keys[0..n-1], which are those from begin on of a lookup that keeps what
+  // it finds; found is null for one that does not.
+  void LookupRange(const int64_t* keys, int64_t n, float* out,
+                   FoundRows::Batch* found, int64_t begin) const;
   // False where there is no memory for scratch.
-  bool PoolBags(const PooledRequest& request, int64_t from, int64_t to) const;
+  bool PoolBags(const PooledRequest& request, int64_t from, int64_t to,
+                FoundRows::Batch* found) const;
+  // Whether lookups keep what they find: a bound frees rows at every update.
+  bool KeepsFound() const;
 
   const int dim_;
   const int log2_shards_;

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "cc/core/table_internal.h"
 
@@ -37,6 +38,7 @@ struct EmbeddingTable::Update {
   const float* gradients;
   const int64_t* counts;
   uint32_t step;
+  uint64_t found_at;  // the moment of the lookup whose rows the shares have
 };
 
 namespace {
@@ -75,6 +77,7 @@ class DistinctKeys final : public TouchedKeys {
         slots_[slot] = static_cast<uint32_t>(n);
         keys_[n] = key;
         hashes_[n] = hash;
+        if (share.rows != nullptr) rows_[n] = share.rows[p];
         // A gradient that stands alone is used where it lies.
         gradients_[n] = gradients + i * dim;
         counts_[n] = count;
@@ -107,6 +110,8 @@ class DistinctKeys final : public TouchedKeys {
   int64_t size() const { return size_; }
   const int64_t* keys() const { return keys_.get(); }
   const uint64_t* hashes() const { return hashes_.get(); }
+  // Of each, where the share has rows.
+  const uint32_t* rows() const { return rows_.get(); }
   const float* const* gradients() const { return gradients_.get(); }
   const int64_t* counts() const { return counts_.get(); }
 
@@ -117,6 +122,7 @@ class DistinctKeys final : public TouchedKeys {
     capacity_ = 0;  // should memory run out half way
     keys_.reset(new int64_t[n]);
     hashes_.reset(new uint64_t[n]);
+    rows_.reset(new uint32_t[n]);
     gradients_.reset(new const float*[n]);
     counts_.reset(new int64_t[n]);
     sum_of_.reset(new uint32_t[n]);
@@ -132,6 +138,7 @@ class DistinctKeys final : public TouchedKeys {
   uint64_t mask_ = 0;
   std::unique_ptr<int64_t[]> keys_;
   std::unique_ptr<uint64_t[]> hashes_;
+  std::unique_ptr<uint32_t[]> rows_;
   std::unique_ptr<const float*[]> gradients_;
   std::unique_ptr<int64_t[]> counts_;
   // Which of sums_ is a key's; kNone while it occurred once.
@@ -149,12 +156,15 @@ class DistinctKeys final : public TouchedKeys {
 // the one after it.
 class EmbeddingTable::ShareUpdate {
  public:
+  // with_rows: the share has rows.
   ShareUpdate(const EmbeddingTable& table, const Update& update, Shard* shard,
-              const DistinctKeys& distinct)
+              const DistinctKeys& distinct, bool with_rows)
       : table_(table),
         update_(update),
         shard_(shard),
         distinct_(distinct),
+        // A lookup keeps none of a table that evicts within an update.
+        with_rows_(with_rows && shard->moved_at() < update.found_at),
         n_(distinct.size()),
         kernels_(ActiveKernels()),
         admission_(table.admission_.get()),
@@ -206,8 +216,35 @@ class EmbeddingTable::ShareUpdate {
 
   void PrefetchBuckets(int64_t begin) {
     if (begin >= n_) return;
-    kernels_.prefetch_buckets(shard_->view(), distinct_.hashes() + begin,
-                              Size(begin));
+    const ShardView view = shard_->view();
+    const uint64_t* const hashes = distinct_.hashes() + begin;
+    const int n = Size(begin);
+    if (!with_rows_) {
+      kernels_.prefetch_buckets(view, hashes, n);
+      return;
+    }
+    for (int i = 0; i < n; ++i) {
+      if (distinct_.rows()[begin + i] == kNoRow) {
+        kernels_.prefetch_buckets(view, hashes + i, 1);
+      }
+    }
+  }
+
+  // Of a block of n keys.
+  void SearchRows(int64_t begin, int n, uint32_t* rows) const {
+    const ShardView view = shard_->view();
+    const int64_t* const keys = distinct_.keys() + begin;
+    const uint64_t* const hashes = distinct_.hashes() + begin;
+    if (!with_rows_) {
+      kernels_.find_rows(view, keys, hashes, n, rows);
+      return;
+    }
+    std::copy_n(distinct_.rows() + begin, n, rows);
+    for (int i = 0; i < n; ++i) {
+      if (TFE_UNLIKELY(rows[i] == kNoRow)) {
+        kernels_.find_rows(view, keys + i, hashes + i, 1, rows + i);
+      }
+    }
   }
 
   // Finds the rows of a block, gives birth to those that there are not, and
@@ -215,10 +252,8 @@ class EmbeddingTable::ShareUpdate {
   void FindRows(int64_t begin) {
     const int n = Size(begin);
     if (n == 0) return;
-    const int64_t* const keys = distinct_.keys() + begin;
     uint32_t* const rows = Rows(begin);
-    kernels_.find_rows(shard_->view(), keys, distinct_.hashes() + begin, n,
-                       rows);
+    SearchRows(begin, n, rows);
     int missing[kBlock];
     int num_missing = 0;
     for (int i = 0; i < n; ++i) {
@@ -355,6 +390,7 @@ class EmbeddingTable::ShareUpdate {
   const Update& update_;
   Shard* const shard_;
   const DistinctKeys& distinct_;
+  const bool with_rows_;  // of distinct_, that still hold
   const int64_t n_;
   const IsaKernels& kernels_;
   Admission* const admission_;     // null: every key is admitted
@@ -390,7 +426,8 @@ class EmbeddingTable::GroupUpdate {
       if (shard->eviction() != nullptr) {
         shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
       }
-      updates[i].emplace(table, update, shard, distinct_[i]);
+      updates[i].emplace(table, update, shard, distinct_[i],
+                         group.share(i).rows != nullptr);
       updates[i]->AskForBuckets();
     });
     stage([&](int i) {
@@ -434,16 +471,20 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
       {
         ReaderLock lock(&layout_lock_);
         if (rule_ == rule.info) {
+          std::unique_ptr<FoundRows::Batch> found;
+          if (KeepsFound()) found = memory_->found.Take(keys, n);
           const Update update{rule, gradients, counts,
-                              static_cast<uint32_t>(step)};
+                              static_cast<uint32_t>(step),
+                              found == nullptr ? 0 : found->moment};
           const EvictionMoment moment =
               eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
           const Status status = ForEachGroup<GroupUpdate>(
-              keys, n, executor,
+              keys, n, found.get(), executor,
               [&](const ShareGroup& group, GroupUpdate* group_update) {
                 return group_update->Run(*this, update, moment, group);
               });
           memory_->index.EndBatch();
+          if (found != nullptr) memory_->found.GiveBack(std::move(found));
           return status;
         }
       }

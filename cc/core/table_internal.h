@@ -158,9 +158,10 @@ class EmbeddingTable::ShareGroup {
 
 template <class Scratch, class Body>
 Status EmbeddingTable::ForEachGroup(const int64_t* keys, int64_t n,
+                                    const FoundRows::Batch* found,
                                     Executor* executor, const Body& body) {
   const BatchPartition partition =
-      PartitionByShard(keys, n, log2_shards_, executor);
+      PartitionByShard(keys, n, log2_shards_, executor, found);
   const int num_shards = 1 << log2_shards_;
   const RowWriterLock writer_lock(&update_lock_, &read_gate_);
   std::atomic<bool> out_of_memory{false};
@@ -184,7 +185,7 @@ template <class Body>
 Status EmbeddingTable::ForEachShare(const int64_t* keys, int64_t n,
                                     Executor* executor, const Body& body) {
   struct None {};
-  return ForEachGroup<None>(keys, n, executor,
+  return ForEachGroup<None>(keys, n, /*found=*/nullptr, executor,
                             [&](const ShareGroup& group, None*) {
                               bool done = true;
                               for (int i = 0; i < group.size(); ++i) {

@@ -23,10 +23,17 @@ constexpr int64_t kPieceKeys = 4096;
 
 // Bags from..to-1 of a request.
 struct Piece {
-  const PooledRequest* request;
+  int64_t request;
   int64_t from;
   int64_t to;
 };
+
+int64_t NumKeys(const PooledRequest& request) {
+  if (request.splits == nullptr || request.num_bags == 0) {
+    return request.num_bags;
+  }
+  return request.splits[request.num_bags];
+}
 
 // Cuts the bags of all requests into pieces of about kPieceKeys keys.
 std::vector<Piece> Cut(const PooledRequest* requests, int64_t num_requests) {
@@ -42,7 +49,7 @@ std::vector<Piece> Cut(const PooledRequest* requests, int64_t num_requests) {
             splits + from + 1, splits + to + 1, splits[from] + kPieceKeys);
         to = std::max<int64_t>(last - splits - 1, from + 1);
       }
-      pieces.push_back(Piece{&request, from, to});
+      pieces.push_back(Piece{r, from, to});
       from = to;
     }
   }
@@ -79,9 +86,10 @@ class LayoutReaderLocks {
 }  // namespace
 
 bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
-                              int64_t to) const {
+                              int64_t to, FoundRows::Batch* found) const {
   if (request.splits == nullptr) {
-    LookupRange(request.keys + from, to - from, request.out + from * dim_);
+    LookupRange(request.keys + from, to - from, request.out + from * dim_,
+                found, from);
     return true;
   }
   const int64_t* const keys = request.keys;
@@ -112,7 +120,7 @@ bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
     }
     for (int64_t i = 0; i < n; i += kLookupChunk) {
       LookupRange(keys + begin + i, std::min(kLookupChunk, n - i),
-                  vectors + i * dim_);
+                  vectors + i * dim_, found, begin + i);
     }
     if (!plain || request.rows != nullptr) {
       for (int64_t b = first; b < last; ++b) {
@@ -132,35 +140,46 @@ Status EmbeddingTable::LookupPooled(const PooledRequest* requests,
   const EmbeddingTable* too_large = nullptr;
   try {
     std::vector<SharedSpinLock*> locks;
-    int64_t num_keys = 0;
+    int64_t all_keys = 0;
     int64_t values = 0;
     for (int64_t r = 0; r < num_requests; ++r) {
       locks.push_back(&requests[r].table->layout_lock_);
-      if (requests[r].num_bags == 0) continue;
-      const int64_t n = requests[r].splits == nullptr
-                            ? requests[r].num_bags
-                            : requests[r].splits[requests[r].num_bags];
-      num_keys += n;
+      const int64_t n = NumKeys(requests[r]);
+      all_keys += n;
       values += n * requests[r].table->dim_;
     }
     const std::vector<Piece> pieces = Cut(requests, num_requests);
     if (pieces.empty()) return Status();
     const auto num_pieces = static_cast<int64_t>(pieces.size());
+    std::vector<std::unique_ptr<FoundRows::Batch>> found(num_requests);
     const LayoutReaderLocks layout_locks(std::move(locks));
+    for (int64_t r = 0; r < num_requests; ++r) {
+      const EmbeddingTable& table = *requests[r].table;
+      if (!table.KeepsFound()) continue;
+      found[r] = table.memory_->found.Start(NumKeys(requests[r]));
+    }
     std::atomic<const EmbeddingTable*> failed{nullptr};
     executor->ParallelFor(
-        num_pieces, (num_keys * 20 + values / 4) / num_pieces + 100,
+        num_pieces, (all_keys * 20 + values / 4) / num_pieces + 100,
         [&](int64_t from, int64_t to) {
           for (int64_t p = from; p < to; ++p) {
             const Piece& piece = pieces[p];
-            const EmbeddingTable* const table = piece.request->table;
-            if (!table->PoolBags(*piece.request, piece.from, piece.to)) {
+            const PooledRequest& request = requests[piece.request];
+            const EmbeddingTable* const table = request.table;
+            if (!table->PoolBags(request, piece.from, piece.to,
+                                 found[piece.request].get())) {
               failed.store(table, std::memory_order_relaxed);
               return;
             }
           }
         });
     too_large = failed.load();
+    if (too_large == nullptr) {
+      for (int64_t r = 0; r < num_requests; ++r) {
+        if (found[r] == nullptr) continue;
+        requests[r].table->memory_->found.Keep(std::move(found[r]));
+      }
+    }
   } catch (const std::bad_alloc&) {
     too_large = requests[0].table;
   }

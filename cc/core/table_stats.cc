@@ -159,6 +159,7 @@ TableStats EmbeddingTable::stats() const {
   stats.fixed_bytes = static_cast<int64_t>(
       sizeof(*this) + shards_.size() * (sizeof(Shard) + sizeof(ShardView)) +
       initializer_->spec().matrix.size() * sizeof(float));
+  stats.fixed_bytes += memory_->found.bytes();
   if (admission_ != nullptr) stats.candidate_bytes += admission_->fixed_bytes();
   return stats;
 }

@@ -212,8 +212,9 @@ void ExpectLookups(Shards* shards, const std::vector<int64_t>& keys,
     const testing::Trace trace(kernels->name, ", ", n, " keys");
     std::vector<float> out(n * dim, -1);
     std::vector<int64_t> missing(n);
+    std::vector<uint32_t> rows(n);
     missing.resize(kernels->lookup(shards->view, keys.data(), n, out.data(),
-                                   missing.data()));
+                                   missing.data(), rows.data()));
     std::vector<int64_t> expected_missing;
     for (int64_t i = 0; i < n; ++i) {
       const bool found = present.count(keys[i]) == 1;
@@ -228,7 +229,14 @@ void ExpectLookups(Shards* shards, const std::vector<int64_t>& keys,
       kernels->find_rows(shards->Of(keys[i])->view(), &keys[i], &hash, 1, &row);
       EXPECT_EQ(row, shards->Of(keys[i])->index().FindRow(hash, keys[i]));
       EXPECT_EQ(row != kNoRow, found);
+      EXPECT_EQ(rows[i], row);
     }
+    EXPECT_TRUE(missing == expected_missing);
+    std::vector<float> again(n * dim, -1);
+    missing.resize(n);
+    missing.resize(kernels->lookup(shards->view, keys.data(), n, again.data(),
+                                   missing.data(), /*rows=*/nullptr));
+    EXPECT_TRUE(again == out);
     EXPECT_TRUE(missing == expected_missing);
   }
 }

@@ -1,0 +1,99 @@
+// Copyright 2026 The tf_embedding Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// FoundRows: the rows that lookups found, for the update of the same keys.
+//
+// A training step looks its keys up, and a moment later updates them, in the
+// same order. To find the rows once more would cost the update a line of the
+// index a key, from memory where the table is large. So a lookup of a table in
+// training keeps its keys and their row numbers here, and an update whose keys
+// are the same, all of them and in order, takes them over. What an update does
+// is the same with them and without: they say where a row is, never whether it
+// is due.
+//
+// A row number is good until its shard frees or moves a row. Each lookup begins
+// a moment of its own, and a shard notes the last moment in which it did either
+// (Shard::moved_at): what was found at a later one still holds. A key that had
+// no row may have got one since, and is searched as ever.
+//
+// Lookups that no update follows, as in serving, keep nothing: an update allows
+// the next few lookups to, and where its keys were not among those kept, time
+// after time, only one update in kPatience does.
+//
+// Cost. 12 bytes a key of a lookup, of kMaxBatches at most, kept for the next.
+//
+// Thread safety: all methods, from any thread; a batch is its holder's alone.
+// Failure: none; without memory nothing is kept.
+
+#ifndef TF_EMBEDDING_CC_CORE_FOUND_ROWS_H_
+#define TF_EMBEDDING_CC_CORE_FOUND_ROWS_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace tf_embedding {
+
+class FoundRows {
+ public:
+  // What one lookup found: rows[i] is the row number of keys[i], or kNoRow.
+  struct Batch {
+    int64_t n = 0;
+    uint64_t moment = 0;
+    int64_t capacity = 0;
+    std::unique_ptr<int64_t[]> keys;
+    std::unique_ptr<uint32_t[]> rows;
+  };
+
+  FoundRows() {
+    kept_.reserve(kMaxBatches);
+    idle_.reserve(kMaxBatches);
+  }
+  FoundRows(const FoundRows&) = delete;
+  FoundRows& operator=(const FoundRows&) = delete;
+
+  // The moment of the last lookup that keeps something. Loaded with the shard's
+  // lock held by a writer it is at least that of any lookup that has read the
+  // shard, and Start's came before that lookup read.
+  uint64_t now() const { return now_.load(std::memory_order_relaxed); }
+
+  // Before a lookup of n keys reads: where to write what it finds; null where
+  // that is not worth its while.
+  std::unique_ptr<Batch> Start(int64_t n) noexcept;
+  // After it has.
+  void Keep(std::unique_ptr<Batch> batch) noexcept;
+
+  // For an update: what was kept of a lookup of as many keys, a sample of which
+  // is the same; null if there is none.
+  std::unique_ptr<Batch> Take(const int64_t* keys, int64_t n) noexcept;
+  // Its memory, for another.
+  void GiveBack(std::unique_ptr<Batch> batch) noexcept;
+
+  // Held by all batches.
+  int64_t bytes() const;
+
+ private:
+  static constexpr size_t kMaxBatches = 4;
+  static constexpr int64_t kTries =
+      4;  // in vain, each of which still allows some
+  static constexpr int64_t kMaxKeys = int64_t{1} << 20;
+  static constexpr int kAllowed = 2;  // lookups after an update
+  static constexpr int64_t kPatience = 64;
+
+  std::atomic<uint64_t> now_{0};
+  // How many lookups may still keep what they find; lookups that come together
+  // may take it below 0.
+  std::atomic<int> allowed_{0};
+  mutable std::mutex mutex_;
+  // Together kMaxBatches at most.
+  std::vector<std::unique_ptr<Batch>> kept_;  // oldest first
+  std::vector<std::unique_ptr<Batch>> idle_;  // without content
+  int64_t in_vain_ = 0;  // updates since one took something
+};
+
+}  // namespace tf_embedding
+
+#endif  // TF_EMBEDDING_CC_CORE_FOUND_ROWS_H_
