@@ -10,9 +10,8 @@
 //
 // The floor by key: the same behind a bare hash table, which is an array of
 // keys and row numbers, 16 bytes each, half full, searched place after place.
-// Key 0 is not allowed. An update searches again, as an op of its own must,
-// and counts the row's uses. What a table cannot go below that knows more of
-// its keys.
+// Key 0 is not allowed. An update takes the rows that the lookup found, and
+// counts their uses. What a table cannot go below that knows more of its keys.
 //
 // The floor of insertion: fresh memory of the size of rows, index, frequency
 // and version, written once.
@@ -72,6 +71,7 @@ class Floor {
       : dim_(dim),
         stride_(dim + slots),
         out_(batch * dim),
+        found_(batch),
         pool_(static_cast<int>(threads) - 1),
         records_(rows * stride_) {
     std::fill_n(records_.data(), rows * stride_, 0.1f);
@@ -90,31 +90,61 @@ class Floor {
     }
   }
 
+  // Copies the rows that keys have, and notes which.
   void Find(const int64_t* keys, int64_t n) {
-    RunByKey(keys, n, dim_, [this](int64_t /*row*/, float* record, float* out) {
-      std::memcpy(out, record, dim_ * sizeof(float));
+    const HugePages<Entry>& entries = *entries_;
+    pool_.ParallelFor(n, 1, [&](int64_t begin, int64_t end) {
+      int64_t homes[kBlock];
+      const auto prefetch_homes = [&](int64_t from) {
+        for (int64_t i = from; i < std::min(end, from + kBlock); ++i) {
+          homes[i - from] = Home(keys[i]);
+          __builtin_prefetch(&entries[homes[i - from]]);
+        }
+      };
+      prefetch_homes(begin);
+      for (int64_t from = begin; from < end; from += kBlock) {
+        const int64_t to = std::min(end, from + kBlock);
+        for (int64_t i = from; i < to; ++i) {
+          int64_t place = homes[i - from];
+          while (entries[place].key != keys[i]) place = (place + 1) & mask_;
+          found_[i] = entries[place].row;
+          Prefetch(found_[i], dim_);
+        }
+        prefetch_homes(to);
+        for (int64_t i = from; i < to; ++i) {
+          std::memcpy(out_.data() + i * dim_, &records_[found_[i] * stride_],
+                      dim_ * sizeof(float));
+        }
+      }
     });
   }
 
   void UpdateByKey(const int64_t* keys, int64_t n) {
     Find(keys, n);
-    RunByKey(keys, n, stride_,
-             [this](int64_t row, float* record, const float* out) {
-               Train(record, out);
-               ++(*uses_)[row];
-             });
+    Run(
+        found_.data(), n, stride_,
+        [this](int64_t row) { __builtin_prefetch(&(*uses_)[row]); },
+        [this](int64_t row, float* record, const float* out) {
+          Train(record, out);
+          ++(*uses_)[row];
+        });
   }
 
   void Copy(const int64_t* rows, int64_t n) {
-    Run(rows, n, dim_, [this](float* record, float* out) {
-      std::memcpy(out, record, dim_ * sizeof(float));
-    });
+    Run(
+        rows, n, dim_, [](int64_t /*row*/) {},
+        [this](int64_t /*row*/, const float* record, float* out) {
+          std::memcpy(out, record, dim_ * sizeof(float));
+        });
   }
 
   void Update(const int64_t* rows, int64_t n) {
     Copy(rows, n);
-    Run(rows, n, stride_,
-        [this](float* record, const float* row) { Train(record, row); });
+    Run(
+        rows, n, stride_, [](int64_t /*row*/) {},
+        [this](int64_t /*row*/, float* record, const float* out) {
+          Train(record, out);
+        });
   }
 
  private:
@@ -150,53 +180,31 @@ class Floor {
     }
   }
 
-  // As Run, of the rows that keys have.
-  template <class Body>
-  void RunByKey(const int64_t* keys, int64_t n, int64_t used,
-                const Body& body) {
-    const HugePages<Entry>& entries = *entries_;
-    pool_.ParallelFor(n, 1, [&](int64_t begin, int64_t end) {
-      int64_t homes[kBlock];
-      int64_t rows[kBlock];
-      const auto prefetch_homes = [&](int64_t from) {
-        for (int64_t i = from; i < std::min(end, from + kBlock); ++i) {
-          homes[i - from] = Home(keys[i]);
-          __builtin_prefetch(&entries[homes[i - from]]);
-        }
-      };
-      prefetch_homes(begin);
-      for (int64_t from = begin; from < end; from += kBlock) {
-        const int64_t to = std::min(end, from + kBlock);
-        for (int64_t i = from; i < to; ++i) {
-          int64_t place = homes[i - from];
-          while (entries[place].key != keys[i]) place = (place + 1) & mask_;
-          const int64_t row = rows[i - from] = entries[place].row;
-          for (int64_t c = 0; c < used; c += 16) {
-            __builtin_prefetch(&records_[row * stride_ + c]);
-          }
-          if (used > dim_) __builtin_prefetch(&(*uses_)[row]);
-        }
-        prefetch_homes(to);
-        for (int64_t i = from; i < to; ++i) {
-          const int64_t row = rows[i - from];
-          body(row, &records_[row * stride_], out_.data() + i * dim_);
-        }
+  // The first used floats of a record. Whole records, of several lines, come
+  // faster into the second-level cache alone, single lines do not.
+  void Prefetch(int64_t row, int64_t used) const {
+    for (int64_t c = 0; c < used; c += 16) {
+      const float* const line = &records_[row * stride_ + c];
+      if (used > dim_) {
+        __builtin_prefetch(line, 0, 2);
+      } else {
+        __builtin_prefetch(line);
       }
-    });
+    }
   }
 
-  // Prefetches the first used floats of each record.
-  template <class Body>
-  void Run(const int64_t* rows, int64_t n, int64_t used, const Body& body) {
+  // Calls body(row, record, out) for each row, some while after it has asked
+  // for the first used floats of its record and, by ask(row), for more.
+  template <class Ask, class Body>
+  void Run(const int64_t* rows, int64_t n, int64_t used, const Ask& ask,
+           const Body& body) {
     pool_.ParallelFor(n, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         if (i + kAhead < end) {
-          const float* const next = &records_[rows[i + kAhead] * stride_];
-          for (int64_t c = 0; c < used; c += 16) {
-            __builtin_prefetch(next + c);
-          }
+          Prefetch(rows[i + kAhead], used);
+          ask(rows[i + kAhead]);
         }
-        body(&records_[rows[i] * stride_], out_.data() + i * dim_);
+        body(rows[i], &records_[rows[i] * stride_], out_.data() + i * dim_);
       }
     });
   }
@@ -204,6 +212,7 @@ class Floor {
   const int64_t dim_;
   const int64_t stride_;
   std::vector<float> out_;
+  std::vector<int64_t> found_;
   PoolExecutor pool_;
   HugePages<float> records_;
   std::unique_ptr<HugePages<Entry>> entries_;

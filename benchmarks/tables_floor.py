@@ -56,7 +56,7 @@ class Floor:
 
 
 class ByKey(Floor):
-    """The same, each row found in a bare hash table; "train" finds it twice."""
+    """The same, each row found in a bare hash table."""
 
     def __init__(self, spec: Spec):
         super().__init__(spec)

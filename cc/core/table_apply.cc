@@ -28,7 +28,7 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
 }
 
 void PrefetchGradient(const float* gradient, int dim) {
-  for (int c = 0; c < dim; c += kCacheLine / 4) TFE_PREFETCH_READ(gradient + c);
+  for (int c = 0; c < dim; c += kCacheLine / 4) TFE_PREFETCH_L2(gradient + c);
 }
 
 }  // namespace
@@ -210,7 +210,7 @@ class EmbeddingTable::ShareUpdate {
   void PrefetchRecord(const float* record) const {
     const char* const bytes = reinterpret_cast<const char*>(record);
     for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
-      TFE_PREFETCH_WRITE(bytes + b);
+      TFE_PREFETCH_L2(bytes + b);
     }
   }
 
@@ -271,7 +271,7 @@ class EmbeddingTable::ShareUpdate {
     for (int i = 0; i < n; ++i) {
       if (rows[i] == kNoRow) continue;
       PrefetchRecord(store.record(rows[i]));
-      TFE_PREFETCH_WRITE(store.meta(rows[i]));
+      TFE_PREFETCH_L2(store.meta(rows[i]));
       PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_);
     }
   }
