@@ -180,16 +180,10 @@ class Floor {
     }
   }
 
-  // The first used floats of a record. Whole records, of several lines, come
-  // faster into the second-level cache alone, single lines do not.
+  // The first used floats of a record.
   void Prefetch(int64_t row, int64_t used) const {
     for (int64_t c = 0; c < used; c += 16) {
-      const float* const line = &records_[row * stride_ + c];
-      if (used > dim_) {
-        __builtin_prefetch(line, 0, 2);
-      } else {
-        __builtin_prefetch(line);
-      }
+      __builtin_prefetch(&records_[row * stride_ + c]);
     }
   }
 

@@ -19,6 +19,8 @@ namespace {
 // Rows in flight at once.
 constexpr int kBlock = 32;
 constexpr uint32_t kNone = 0xFFFFFFFFu;
+// About what processors have of it.
+constexpr int64_t kSharedCacheBytes = 32 << 20;
 // How far ahead of the sums gradients are asked for.
 constexpr int64_t kGradientsAhead = 12;
 
@@ -27,8 +29,25 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
   return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
-void PrefetchGradient(const float* gradient, int dim) {
-  for (int c = 0; c < dim; c += kCacheLine / 4) TFE_PREFETCH_L2(gradient + c);
+// far: what an update touches comes from memory, not from a cache, and there is
+// so much of it that the requests themselves have to wait. With rows in a cache
+// that all processors share it is the other way round: the first level is
+// where the wait ends.
+bool IsFar(const Shard& shard, int log2_shards) {
+  return shard.rows().end() * shard.rows().layout().row_bytes() >
+         kSharedCacheBytes >> log2_shards;
+}
+
+void Prefetch(const void* memory, bool far) {
+  if (far) {
+    TFE_PREFETCH_L2(memory);
+  } else {
+    TFE_PREFETCH_READ(memory);
+  }
+}
+
+void PrefetchGradient(const float* gradient, int dim, bool far) {
+  for (int c = 0; c < dim; c += kCacheLine / 4) Prefetch(gradient + c, far);
 }
 
 }  // namespace
@@ -50,7 +69,7 @@ class DistinctKeys final : public TouchedKeys {
  public:
   // Throws std::bad_alloc.
   void Collect(const BatchShare& share, const float* gradients,
-               const int64_t* counts, int dim) {
+               const int64_t* counts, int dim, bool far) {
     Reserve(share.count, dim);
     uint64_t num_slots = 16;
     while (num_slots < static_cast<uint64_t>(share.count) * 2) num_slots *= 2;
@@ -63,7 +82,7 @@ class DistinctKeys final : public TouchedKeys {
     for (int64_t p = 0; p < share.count; ++p) {
       if (p + kGradientsAhead < share.count) {
         const int64_t ahead = share.positions[p + kGradientsAhead];
-        PrefetchGradient(gradients + ahead * dim, dim);
+        PrefetchGradient(gradients + ahead * dim, dim, far);
       }
       const int64_t i = share.positions[p];
       const int64_t key = share.keys[p];
@@ -165,6 +184,7 @@ class EmbeddingTable::ShareUpdate {
         distinct_(distinct),
         // A lookup keeps none of a table that evicts within an update.
         with_rows_(with_rows && shard->moved_at() < update.found_at),
+        far_(IsFar(*shard, table.log2_shards_)),
         n_(distinct.size()),
         kernels_(ActiveKernels()),
         admission_(table.admission_.get()),
@@ -210,7 +230,7 @@ class EmbeddingTable::ShareUpdate {
   void PrefetchRecord(const float* record) const {
     const char* const bytes = reinterpret_cast<const char*>(record);
     for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
-      TFE_PREFETCH_L2(bytes + b);
+      Prefetch(bytes + b, far_);
     }
   }
 
@@ -271,8 +291,8 @@ class EmbeddingTable::ShareUpdate {
     for (int i = 0; i < n; ++i) {
       if (rows[i] == kNoRow) continue;
       PrefetchRecord(store.record(rows[i]));
-      TFE_PREFETCH_L2(store.meta(rows[i]));
-      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_);
+      Prefetch(store.meta(rows[i]), far_);
+      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_, far_);
     }
   }
 
@@ -391,6 +411,7 @@ class EmbeddingTable::ShareUpdate {
   Shard* const shard_;
   const DistinctKeys& distinct_;
   const bool with_rows_;  // of distinct_, that still hold
+  const bool far_;
   const int64_t n_;
   const IsaKernels& kernels_;
   Admission* const admission_;     // null: every key is admitted
@@ -422,7 +443,7 @@ class EmbeddingTable::GroupUpdate {
     stage([&](int i) {
       Shard* const shard = group.shard(i);
       distinct_[i].Collect(group.share(i), update.gradients, update.counts,
-                           table.dim_);
+                           table.dim_, IsFar(*shard, table.log2_shards_));
       if (shard->eviction() != nullptr) {
         shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
       }
