@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -46,6 +47,8 @@ char* MapAligned(int64_t length) {
 void AdviseHugePages(char* begin, int64_t length) {
   madvise(begin, length, MADV_HUGEPAGE);
 }
+
+std::atomic<int64_t> bytes_of_all{0};
 
 void* AllocateFromHeap(int64_t bytes) {
   void* const pages = std::aligned_alloc(64, RoundUp(bytes, 64));
@@ -160,12 +163,18 @@ SlabArena::SlabArena(int64_t block_bytes)
     : block_bytes_(RoundUp(block_bytes, kPage)) {}
 
 SlabArena::~SlabArena() {
+  bytes_of_all.fetch_sub(blocks_used_ * block_bytes_,
+                         std::memory_order_relaxed);
   for (const Chunk& chunk : chunks_) FreePages(chunk.begin, chunk.bytes);
 }
 
 int64_t SlabArena::bytes_in_use() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return blocks_used_ * block_bytes_;
+}
+
+int64_t SlabArena::BytesOfAll() {
+  return bytes_of_all.load(std::memory_order_relaxed);
 }
 
 char* SlabArena::Allocate() {
@@ -184,6 +193,7 @@ char* SlabArena::Allocate() {
     }
     ++chunk->num_used;
     ++blocks_used_;
+    bytes_of_all.fetch_add(block_bytes_, std::memory_order_relaxed);
     return block;
   }
   // An eighth of what is used, so that a small table stays small; whole huge
@@ -204,6 +214,7 @@ char* SlabArena::Allocate() {
   char* const block = chunk.begin;
   chunks_.push_back(std::move(chunk));
   ++blocks_used_;
+  bytes_of_all.fetch_add(block_bytes_, std::memory_order_relaxed);
   return block;
 }
 
@@ -215,6 +226,7 @@ void SlabArena::Release(char* block) noexcept {
                block < candidate.begin + candidate.bytes;
       });
   --blocks_used_;
+  bytes_of_all.fetch_sub(block_bytes_, std::memory_order_relaxed);
   if (--chunk->num_used == 0) {
     FreePages(chunk->begin, chunk->bytes);
     chunks_.erase(chunk);

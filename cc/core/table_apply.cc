@@ -33,10 +33,7 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
 // so much of it that the requests themselves have to wait. With rows in a cache
 // that all processors share it is the other way round: the first level is
 // where the wait ends.
-bool IsFar(const Shard& shard, int log2_shards) {
-  return shard.rows().end() * shard.rows().layout().row_bytes() >
-         kSharedCacheBytes >> log2_shards;
-}
+bool RowsAreFar() { return SlabArena::BytesOfAll() > kSharedCacheBytes; }
 
 void Prefetch(const void* memory, bool far) {
   if (far) {
@@ -184,7 +181,7 @@ class EmbeddingTable::ShareUpdate {
         distinct_(distinct),
         // A lookup keeps none of a table that evicts within an update.
         with_rows_(with_rows && shard->moved_at() < update.found_at),
-        far_(IsFar(*shard, table.log2_shards_)),
+        far_(RowsAreFar()),
         n_(distinct.size()),
         kernels_(ActiveKernels()),
         admission_(table.admission_.get()),
@@ -443,7 +440,7 @@ class EmbeddingTable::GroupUpdate {
     stage([&](int i) {
       Shard* const shard = group.shard(i);
       distinct_[i].Collect(group.share(i), update.gradients, update.counts,
-                           table.dim_, IsFar(*shard, table.log2_shards_));
+                           table.dim_, RowsAreFar());
       if (shard->eviction() != nullptr) {
         shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
       }

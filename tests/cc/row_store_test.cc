@@ -39,6 +39,7 @@ TEST(PagesAreZeroedAlignedAndWritable) {
 }
 
 TEST(ArenaHandsOutZeroedBlocksOnce) {
+  const int64_t of_others = SlabArena::BytesOfAll();
   SlabArena arena(70000);
   EXPECT_EQ(arena.block_bytes(), 73728);
   testing::Rng rng(1);
@@ -62,9 +63,17 @@ TEST(ArenaHandsOutZeroedBlocksOnce) {
     }
     EXPECT_EQ(arena.bytes_in_use(),
               static_cast<int64_t>(blocks.size()) * arena.block_bytes());
+    EXPECT_EQ(SlabArena::BytesOfAll(), of_others + arena.bytes_in_use());
   }
   for (char* block : blocks) arena.Release(block);
   EXPECT_EQ(arena.bytes_in_use(), 0);
+  {
+    SlabArena another(70000);
+    another.Allocate();
+    another.Allocate();
+    EXPECT_EQ(SlabArena::BytesOfAll(), of_others + 2 * another.block_bytes());
+  }
+  EXPECT_EQ(SlabArena::BytesOfAll(), of_others);
 }
 
 TEST(LayoutPacksRecords) {
