@@ -188,7 +188,7 @@ _TEXTS: Mapping[str, str] = {
     "a key, half full, which has no locks, cannot grow and keeps nothing else of a key. " + _RATIOS,
     "train": "Rows of the batch, gradient = 2 x the rows, equal ids summed, update of the rows. "
     "The floor copies rows and runs Adagrad on each occurrence, without sums; the floor by key "
-    "finds the rows in a bare hash table, once for each of both, and counts their uses. FBGEMM "
+    "finds the rows in a bare hash table, once, and counts their uses. FBGEMM "
     "has no FTRL and Adam on the CPU, TFRA no row-wise Adagrad; the columns of FBGEMM are for the "
     "rule of the line, and for its row-wise Adagrad. " + _RATIOS,
 }
