@@ -16,9 +16,10 @@
 // (Shard::moved_at): what was found at a later one still holds. A key that had
 // no row may have got one since, and is searched as ever.
 //
-// Lookups that no update follows, as in serving, keep nothing: an update allows
-// the next few lookups to, and where its keys were not among those kept, time
-// after time, only one update in kPatience does.
+// Lookups that no update follows, as in serving, keep nothing: an update that
+// comes to take something allows the next kAllowed lookups to. After kTries of
+// them in vain only one in kPatience does. Those of a table with a bound do not
+// come at all: they free rows while they run.
 //
 // Cost. 12 bytes a key of a lookup, of kMaxBatches at most, kept for the next.
 //
@@ -77,10 +78,9 @@ class FoundRows {
 
  private:
   static constexpr size_t kMaxBatches = 4;
-  static constexpr int64_t kTries =
-      4;  // in vain, each of which still allows some
-  static constexpr int64_t kMaxKeys = int64_t{1} << 20;
-  static constexpr int kAllowed = 2;  // lookups after an update
+  static constexpr int64_t kMaxKeys = int64_t{1} << 20;  // of a batch
+  static constexpr int kAllowed = 2;
+  static constexpr int64_t kTries = 4;
   static constexpr int64_t kPatience = 64;
 
   std::atomic<uint64_t> now_{0};

@@ -92,8 +92,7 @@ class SlabArena {
   int64_t block_bytes() const { return block_bytes_; }
   // Bytes of the blocks that are handed out.
   int64_t bytes_in_use() const;
-  // The same of all arenas of the process: whether rows come from memory or
-  // from a cache is decided by those of all tables that are trained together.
+  // The same of all arenas of the process.
   static int64_t BytesOfAll();
 
   char* Allocate();

@@ -436,8 +436,6 @@ class EmbeddingTable {
   // False where there is no memory for scratch.
   bool PoolBags(const PooledRequest& request, int64_t from, int64_t to,
                 FoundRows::Batch* found) const;
-  // Whether lookups keep what they find: a bound frees rows at every update.
-  bool KeepsFound() const;
 
   const int dim_;
   const int log2_shards_;

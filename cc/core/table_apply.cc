@@ -19,7 +19,7 @@ namespace {
 // Rows in flight at once.
 constexpr int kBlock = 32;
 constexpr uint32_t kNone = 0xFFFFFFFFu;
-// About what processors have of it.
+// The last cache before memory, about.
 constexpr int64_t kSharedCacheBytes = 32 << 20;
 // How far ahead of the sums gradients are asked for.
 constexpr int64_t kGradientsAhead = 12;
@@ -29,12 +29,9 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
   return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
-// far: what an update touches comes from memory, not from a cache, and there is
-// so much of it that the requests themselves have to wait. With rows in a cache
-// that all processors share it is the other way round: the first level is
-// where the wait ends.
-bool RowsAreFar() { return SlabArena::BytesOfAll() > kSharedCacheBytes; }
-
+// far: rows come from memory, not from a cache, and are so many lines that the
+// requests themselves have to wait. With rows in a cache that all processors
+// share it is the other way round: the first level is where the wait ends.
 void Prefetch(const void* memory, bool far) {
   if (far) {
     TFE_PREFETCH_L2(memory);
@@ -55,6 +52,9 @@ struct EmbeddingTable::Update {
   const int64_t* counts;
   uint32_t step;
   uint64_t found_at;  // the moment of the lookup whose rows the shares have
+  // The rows of all tables of the process, which are trained together, are more
+  // than the shared cache holds.
+  bool far;
 };
 
 namespace {
@@ -179,9 +179,9 @@ class EmbeddingTable::ShareUpdate {
         update_(update),
         shard_(shard),
         distinct_(distinct),
-        // A lookup keeps none of a table that evicts within an update.
+        // They hold to the end: a table that evicts within an update takes
+        // none.
         with_rows_(with_rows && shard->moved_at() < update.found_at),
-        far_(RowsAreFar()),
         n_(distinct.size()),
         kernels_(ActiveKernels()),
         admission_(table.admission_.get()),
@@ -227,7 +227,7 @@ class EmbeddingTable::ShareUpdate {
   void PrefetchRecord(const float* record) const {
     const char* const bytes = reinterpret_cast<const char*>(record);
     for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
-      Prefetch(bytes + b, far_);
+      Prefetch(bytes + b, update_.far);
     }
   }
 
@@ -288,8 +288,9 @@ class EmbeddingTable::ShareUpdate {
     for (int i = 0; i < n; ++i) {
       if (rows[i] == kNoRow) continue;
       PrefetchRecord(store.record(rows[i]));
-      Prefetch(store.meta(rows[i]), far_);
-      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_, far_);
+      Prefetch(store.meta(rows[i]), update_.far);
+      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_,
+                       update_.far);
     }
   }
 
@@ -408,7 +409,6 @@ class EmbeddingTable::ShareUpdate {
   Shard* const shard_;
   const DistinctKeys& distinct_;
   const bool with_rows_;  // of distinct_, that still hold
-  const bool far_;
   const int64_t n_;
   const IsaKernels& kernels_;
   Admission* const admission_;     // null: every key is admitted
@@ -440,7 +440,7 @@ class EmbeddingTable::GroupUpdate {
     stage([&](int i) {
       Shard* const shard = group.shard(i);
       distinct_[i].Collect(group.share(i), update.gradients, update.counts,
-                           table.dim_, RowsAreFar());
+                           table.dim_, update.far);
       if (shard->eviction() != nullptr) {
         shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
       }
@@ -490,10 +490,15 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
         ReaderLock lock(&layout_lock_);
         if (rule_ == rule.info) {
           std::unique_ptr<FoundRows::Batch> found;
-          if (KeepsFound()) found = memory_->found.Take(keys, n);
-          const Update update{rule, gradients, counts,
+          if (eviction_ == nullptr || !eviction_->options().bounded()) {
+            found = memory_->found.Take(keys, n);
+          }
+          const Update update{rule,
+                              gradients,
+                              counts,
                               static_cast<uint32_t>(step),
-                              found == nullptr ? 0 : found->moment};
+                              found == nullptr ? 0 : found->moment,
+                              SlabArena::BytesOfAll() > kSharedCacheBytes};
           const EvictionMoment moment =
               eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
           const Status status = ForEachGroup<GroupUpdate>(

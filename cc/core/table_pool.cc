@@ -154,9 +154,7 @@ Status EmbeddingTable::LookupPooled(const PooledRequest* requests,
     std::vector<std::unique_ptr<FoundRows::Batch>> found(num_requests);
     const LayoutReaderLocks layout_locks(std::move(locks));
     for (int64_t r = 0; r < num_requests; ++r) {
-      const EmbeddingTable& table = *requests[r].table;
-      if (!table.KeepsFound()) continue;
-      found[r] = table.memory_->found.Start(NumKeys(requests[r]));
+      found[r] = requests[r].table->memory_->found.Start(NumKeys(requests[r]));
     }
     std::atomic<const EmbeddingTable*> failed{nullptr};
     executor->ParallelFor(
