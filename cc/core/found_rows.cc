@@ -4,7 +4,6 @@
 #include "cc/core/found_rows.h"
 
 #include <algorithm>
-#include <iterator>
 #include <new>
 #include <utility>
 
@@ -23,6 +22,11 @@ bool LooksLike(const FoundRows::Batch& batch, const int64_t* keys, int64_t n) {
   return true;
 }
 
+int64_t BytesOf(const FoundRows::Batch& batch) {
+  return batch.capacity *
+         static_cast<int64_t>(sizeof(int64_t) + sizeof(uint32_t));
+}
+
 }  // namespace
 
 std::unique_ptr<FoundRows::Batch> FoundRows::Start(int64_t n) noexcept {
@@ -32,24 +36,15 @@ std::unique_ptr<FoundRows::Batch> FoundRows::Start(int64_t n) noexcept {
   std::unique_ptr<Batch> batch;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (!idle_.empty()) {
-      batch = std::move(idle_.back());
-      idle_.pop_back();
-    } else if (kept_.size() == kMaxBatches) {
-      batch = std::move(kept_.front());
-      kept_.erase(kept_.begin());
-    }
+    batch = std::move(spare_);
   }
-  if (batch == nullptr) {
-    batch.reset(new (std::nothrow) Batch);
-    if (batch == nullptr) return nullptr;
-  }
+  if (batch == nullptr) batch.reset(new (std::nothrow) Batch);
+  if (batch == nullptr) return nullptr;
   if (batch->capacity < n) {
-    batch->capacity = 0;
+    batch->capacity = n;
     batch->keys.reset(new (std::nothrow) int64_t[n]);
     batch->rows.reset(new (std::nothrow) uint32_t[n]);
     if (batch->keys == nullptr || batch->rows == nullptr) return nullptr;
-    batch->capacity = n;
   }
   batch->n = n;
   batch->moment = now_.fetch_add(1) + 1;
@@ -58,13 +53,7 @@ std::unique_ptr<FoundRows::Batch> FoundRows::Start(int64_t n) noexcept {
 
 void FoundRows::Keep(std::unique_ptr<Batch> batch) noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (kept_.size() + idle_.size() == kMaxBatches) {
-    if (idle_.empty()) {
-      kept_.erase(kept_.begin());
-    } else {
-      idle_.pop_back();
-    }
-  }
+  if (kept_.size() == kMaxBatches) kept_.erase(kept_.begin());
   kept_.push_back(std::move(batch));
 }
 
@@ -76,7 +65,7 @@ std::unique_ptr<FoundRows::Batch> FoundRows::Take(const int64_t* keys,
       [keys, n](const auto& batch) { return LooksLike(*batch, keys, n); });
   if (found != kept_.rend()) {
     std::unique_ptr<Batch> batch = std::move(*found);
-    kept_.erase(std::next(found).base());
+    kept_.erase(kept_.begin(), found.base());
     in_vain_ = 0;
     allowed_.store(kAllowed, std::memory_order_relaxed);
     return batch;
@@ -84,22 +73,25 @@ std::unique_ptr<FoundRows::Batch> FoundRows::Take(const int64_t* keys,
   ++in_vain_;
   if (in_vain_ <= kTries || in_vain_ % kPatience == 0) {
     allowed_.store(kAllowed, std::memory_order_relaxed);
+  } else {
+    kept_.clear();
+    spare_.reset();
   }
   return nullptr;
 }
 
-void FoundRows::GiveBack(std::unique_ptr<Batch> batch) noexcept {
+void FoundRows::GiveBack(std::unique_ptr<Batch> batch,
+                         int64_t bytes_of_rows) noexcept {
+  if (BytesOf(*batch) * kRowsBeside > bytes_of_rows) return;
   std::lock_guard<std::mutex> lock(mutex_);
-  if (kept_.size() + idle_.size() == kMaxBatches) return;
-  idle_.push_back(std::move(batch));
+  std::swap(spare_, batch);
 }
 
 int64_t FoundRows::bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  int64_t keys = 0;
-  for (const auto& batch : kept_) keys += batch->capacity;
-  for (const auto& batch : idle_) keys += batch->capacity;
-  return keys * static_cast<int64_t>(sizeof(int64_t) + sizeof(uint32_t));
+  int64_t bytes = spare_ == nullptr ? 0 : BytesOf(*spare_);
+  for (const auto& batch : kept_) bytes += BytesOf(*batch);
+  return bytes;
 }
 
 }  // namespace tf_embedding

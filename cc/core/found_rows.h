@@ -21,7 +21,11 @@
 // them in vain only one in kPatience does. Those of a table with a bound do not
 // come at all: they free rows while they run.
 //
-// Cost. 12 bytes a key of a lookup, of kMaxBatches at most, kept for the next.
+// Cost. 12 bytes a key from a lookup to its update. An update forgets what
+// older lookups kept: steps come in order, and what no update followed by then
+// was not read for one; an update in vain, once it allows nothing, forgets all.
+// The memory serves the next lookup, while it is little beside the rows. So
+// between two steps there is one batch or none, kMaxBatches at most.
 //
 // Thread safety: all methods, from any thread; a batch is its holder's alone.
 // Failure: none; without memory nothing is kept.
@@ -49,10 +53,7 @@ class FoundRows {
     std::unique_ptr<uint32_t[]> rows;
   };
 
-  FoundRows() {
-    kept_.reserve(kMaxBatches);
-    idle_.reserve(kMaxBatches);
-  }
+  FoundRows() { kept_.reserve(kMaxBatches); }
   FoundRows(const FoundRows&) = delete;
   FoundRows& operator=(const FoundRows&) = delete;
 
@@ -70,10 +71,10 @@ class FoundRows {
   // For an update: what was kept of a lookup of as many keys, a sample of which
   // is the same; null if there is none.
   std::unique_ptr<Batch> Take(const int64_t* keys, int64_t n) noexcept;
-  // Its memory, for another.
-  void GiveBack(std::unique_ptr<Batch> batch) noexcept;
+  // When that is done: its memory. The rows of the table take so many bytes.
+  void GiveBack(std::unique_ptr<Batch> batch, int64_t bytes_of_rows) noexcept;
 
-  // Held by all batches.
+  // Held.
   int64_t bytes() const;
 
  private:
@@ -82,15 +83,15 @@ class FoundRows {
   static constexpr int kAllowed = 2;
   static constexpr int64_t kTries = 4;
   static constexpr int64_t kPatience = 64;
+  static constexpr int64_t kRowsBeside = 8;  // times as much
 
   std::atomic<uint64_t> now_{0};
   // How many lookups may still keep what they find; lookups that come together
   // may take it below 0.
   std::atomic<int> allowed_{0};
   mutable std::mutex mutex_;
-  // Together kMaxBatches at most.
   std::vector<std::unique_ptr<Batch>> kept_;  // oldest first
-  std::vector<std::unique_ptr<Batch>> idle_;  // without content
+  std::unique_ptr<Batch> spare_;              // without content
   int64_t in_vain_ = 0;  // updates since one took something
 };
 

@@ -507,7 +507,10 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                 return group_update->Run(*this, update, moment, group);
               });
           memory_->index.EndBatch();
-          if (found != nullptr) memory_->found.GiveBack(std::move(found));
+          if (found != nullptr) {
+            memory_->found.GiveBack(std::move(found),
+                                    memory_->rows.bytes_in_use());
+          }
           return status;
         }
       }

@@ -65,14 +65,12 @@ TEST(LookupsKeepNothingUnlessUpdatesFollow) {
   }
   EXPECT_TRUE(Found(&found, keys) == nullptr);
   EXPECT_EQ(found.bytes(), 2 * 3 * 12);
-  // The newest first.
-  for (uint64_t moment : {2u, 1u}) {
-    std::unique_ptr<Batch> batch = Take(&found, keys);
-    EXPECT_TRUE(batch != nullptr);
-    EXPECT_EQ(batch->moment, moment);
-    EXPECT_EQ(batch->rows[2], 4u);
-    found.GiveBack(std::move(batch));
-  }
+  // The newest; older ones are forgotten.
+  const std::unique_ptr<Batch> batch = Take(&found, keys);
+  EXPECT_TRUE(batch != nullptr);
+  EXPECT_EQ(batch->moment, 2u);
+  EXPECT_EQ(batch->rows[2], 4u);
+  EXPECT_EQ(found.bytes(), 0);
   EXPECT_TRUE(Take(&found, keys) == nullptr);
 }
 
@@ -89,18 +87,29 @@ TEST(UpdatesTakeTheirOwnKeysOnly) {
 TEST(FewBatchesAreKept) {
   FoundRows found;
   std::vector<std::vector<int64_t>> keys;
-  for (int64_t b = 0; b < 10; ++b) keys.push_back({b, b + 1, b + 2, b + 3});
-  for (int64_t b = 0; b < 10; ++b) {
+  for (int64_t b = 0; b < 8; ++b) keys.push_back({b, b + 1, b + 2, b + 3});
+  for (int64_t b = 0; b < 8; ++b) {
+    // Four updates in vain, each of which allows two lookups.
     if (b % 2 == 0) EXPECT_TRUE(Take(&found, {-1}) == nullptr);
-    std::unique_ptr<Batch> batch = Found(&found, keys[b]);
-    if (batch != nullptr) found.Keep(std::move(batch));
+    found.Keep(Found(&found, keys[b]));
   }
-  // Allowed by the updates at 0, 2, 4 and 6; of those the last four stay.
   EXPECT_EQ(found.bytes(), 4 * 4 * 12);
-  for (int64_t b = 0; b < 10; ++b) {
+  for (int64_t b = 4; b < 8; ++b) {
     const testing::Trace trace("batch ", b);
-    EXPECT_EQ(Take(&found, keys[b]) != nullptr, 4 <= b && b < 8);
+    EXPECT_TRUE(Take(&found, keys[b]) != nullptr);
   }
+  EXPECT_EQ(found.bytes(), 0);
+  EXPECT_TRUE(Take(&found, keys[3]) == nullptr);
+}
+
+TEST(AnUpdateForgetsWhatOlderLookupsKept) {
+  FoundRows found;
+  EXPECT_TRUE(Take(&found, {0}) == nullptr);
+  found.Keep(Found(&found, {1}));
+  found.Keep(Found(&found, {2}));
+  EXPECT_TRUE(Take(&found, {2}) != nullptr);
+  EXPECT_EQ(found.bytes(), 0);
+  EXPECT_TRUE(Take(&found, {1}) == nullptr);
 }
 
 TEST(UpdatesInVainAskSeldom) {
@@ -115,21 +124,39 @@ TEST(UpdatesInVainAskSeldom) {
   }
   EXPECT_TRUE(kept > 10);
   EXPECT_TRUE(kept < 40);
-  EXPECT_TRUE(found.bytes() <= 4 * 12);
+  EXPECT_TRUE(Take(&found, {-1}) == nullptr);
+  EXPECT_EQ(found.bytes(), 0);
 }
 
-TEST(MemoryIsUsedAgain) {
+TEST(StepsInFlightAtOnceEachFindTheirOwn) {
+  FoundRows found;
+  EXPECT_TRUE(Take(&found, {0}) == nullptr);
+  found.Keep(Found(&found, {1}));
+  found.Keep(Found(&found, {2}));
+  for (int64_t step = 1; step < 100; ++step) {
+    EXPECT_TRUE(Take(&found, {step}) != nullptr);
+    EXPECT_EQ(found.bytes(), 12);
+    found.Keep(Found(&found, {step + 2}));
+  }
+}
+
+TEST(LittleIsLeftBetweenSteps) {
   FoundRows found;
   EXPECT_TRUE(Take(&found, {0}) == nullptr);
   for (int64_t step = 0; step < 100; ++step) {
-    std::vector<int64_t> keys(1 + step % 7, step);
+    const std::vector<int64_t> keys(1 + step % 7, step);
+    // Scored, and then trained on.
+    found.Keep(Found(&found, keys));
     found.Keep(Found(&found, keys));
     std::unique_ptr<Batch> batch = Take(&found, keys);
     EXPECT_TRUE(batch != nullptr);
     EXPECT_EQ(batch->n, 1 + step % 7);
-    found.GiveBack(std::move(batch));
+    EXPECT_EQ(found.bytes(), 0);
+    // Memory for seven keys is much beside rows of less than 672 bytes.
+    found.GiveBack(std::move(batch), step < 50 ? 95 : 672);
+    EXPECT_TRUE(step < 50 ? found.bytes() == 0
+                          : 0 < found.bytes() && found.bytes() <= 7 * 12);
   }
-  EXPECT_EQ(found.bytes(), 7 * 12);
 }
 
 TEST(RowsAreDealtOutWithTheKeys) {
