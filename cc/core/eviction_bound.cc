@@ -27,7 +27,6 @@ constexpr uint64_t kClockResolution = 1024;
 // Bytes of the index and of the queue for a key, at most.
 constexpr int64_t kIndexBytesPerKey = 17;
 constexpr int64_t kQueueBytesPerKey = 12;
-constexpr int64_t kPage = 4096;
 // A shard smaller than that is too often unlike the others.
 constexpr int64_t kMinShardKeys = 4096;
 constexpr int64_t kMinShardBytes = int64_t{2} << 20;
@@ -61,9 +60,8 @@ uint64_t ShardEviction::MaxRows(const RowLayout& layout) const {
   int64_t max_rows = std::numeric_limits<int64_t>::max();
   if (max_keys_ > 0) max_rows = max_keys_;
   if (max_bytes_ > 0) {
-    // Rows are held by slabs of whole pages; the last one may be empty but for
-    // one.
-    const int64_t slab = (layout.slab_bytes() + kPage - 1) / kPage * kPage;
+    // Rows are held by slabs; the last one may be empty but for one.
+    const int64_t slab = SlabArena::BlockBytes(layout.slab_bytes());
     const int64_t usable = std::max(max_bytes_ / 2, max_bytes_ - slab);
     max_rows =
         std::min(max_rows, usable / (slab / layout.rows_per_slab() + 1 +

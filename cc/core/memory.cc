@@ -12,6 +12,8 @@
 #include <new>
 #include <utility>
 
+#include "cc/core/platform.h"
+
 namespace tf_embedding {
 namespace {
 
@@ -159,8 +161,12 @@ int64_t SparePages::bytes() const {
   return spare_.bytes;
 }
 
+int64_t SlabArena::BlockBytes(int64_t bytes) {
+  return RoundUp(bytes + kCacheLine, 2 * kCacheLine) - kCacheLine;
+}
+
 SlabArena::SlabArena(int64_t block_bytes)
-    : block_bytes_(RoundUp(block_bytes, kPage)) {}
+    : block_bytes_(BlockBytes(block_bytes)) {}
 
 SlabArena::~SlabArena() {
   bytes_of_all.fetch_sub(blocks_used_ * block_bytes_,
@@ -234,9 +240,13 @@ void SlabArena::Release(char* block) noexcept {
   }
   chunk->free.push_back(block);
   // Also leaves the block zeroed for its next use.
-  if (madvise(block, block_bytes_, MADV_DONTNEED) != 0) {
-    std::memset(block, 0, block_bytes_);
-  }
+  const auto address = reinterpret_cast<intptr_t>(block);
+  const int64_t before =
+      std::min(block_bytes_, RoundUp(address, kPage) - address);
+  const int64_t pages = (block_bytes_ - before) / kPage * kPage;
+  std::memset(block, 0, before);
+  if (pages > 0) ResetPages(block + before, pages);
+  std::memset(block + before + pages, 0, block_bytes_ - before - pages);
 }
 
 }  // namespace tf_embedding

@@ -9,8 +9,16 @@
 //
 // SlabArena hands out blocks of one size, cut from chunks that grow with the
 // table, so that a table of many shards does not leave a half-used huge page in
-// each of them. A block given back returns its pages to the system at once and
-// its address range to the arena; a chunk goes when its last block does.
+// each of them. A block given back returns its pages to the system at once, all
+// but those that its neighbours have a part in, and its address range to the
+// arena; a chunk goes when its last block does.
+//
+// A block is an odd number of cache lines long. Were it a power of two, or
+// whole pages, records of 128 bytes would have their vectors in even lines and
+// their slots in odd ones, in all blocks; lookups, which read vectors only,
+// would have half the sets of each cache to themselves and leave the others
+// idle. So the same record of two blocks side by side lies an odd number of
+// lines apart.
 //
 // SparePages keeps the last large region that an index grew out of for the next
 // index that grows: fresh pages cost the system more than all else that growing
@@ -83,12 +91,14 @@ class SparePages {
 
 class SlabArena {
  public:
-  // block_bytes is rounded up to whole pages.
+  // block_bytes: as for BlockBytes.
   explicit SlabArena(int64_t block_bytes);
   ~SlabArena();
   SlabArena(const SlabArena&) = delete;
   SlabArena& operator=(const SlabArena&) = delete;
 
+  // Of a block that has room for so many.
+  static int64_t BlockBytes(int64_t bytes);
   int64_t block_bytes() const { return block_bytes_; }
   // Bytes of the blocks that are handed out.
   int64_t bytes_in_use() const;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "cc/core/memory.h"
@@ -41,9 +42,11 @@ TEST(PagesAreZeroedAlignedAndWritable) {
 TEST(ArenaHandsOutZeroedBlocksOnce) {
   const int64_t of_others = SlabArena::BytesOfAll();
   SlabArena arena(70000);
-  EXPECT_EQ(arena.block_bytes(), 73728);
+  EXPECT_EQ(arena.block_bytes(), 1095 * 64);
   testing::Rng rng(1);
   std::vector<char*> blocks;
+  // Blocks share pages: what one gives back is not its neighbours'.
+  std::unordered_map<char*, char> written;
   for (int step = 0; step < 2000; ++step) {
     if (blocks.empty() || rng.Below(5) < (step < 1000 ? 3 : 2)) {
       char* const block = arena.Allocate();
@@ -52,13 +55,16 @@ TEST(ArenaHandsOutZeroedBlocksOnce) {
         EXPECT_TRUE(block + arena.block_bytes() <= other ||
                     other + arena.block_bytes() <= block);
       }
-      std::memset(block, static_cast<int>(blocks.size() % 100 + 1),
-                  arena.block_bytes());
+      written[block] = static_cast<char>(step % 100 + 1);
+      std::memset(block, written[block], arena.block_bytes());
       blocks.push_back(block);
     } else {
       std::swap(blocks[rng.Below(static_cast<int64_t>(blocks.size()))],
                 blocks.back());
-      arena.Release(blocks.back());
+      char* const block = blocks.back();
+      char* const end = block + arena.block_bytes();
+      EXPECT_EQ(std::count(block, end, written[block]), arena.block_bytes());
+      arena.Release(block);
       blocks.pop_back();
     }
     EXPECT_EQ(arena.bytes_in_use(),
@@ -74,6 +80,17 @@ TEST(ArenaHandsOutZeroedBlocksOnce) {
     EXPECT_EQ(SlabArena::BytesOfAll(), of_others + 2 * another.block_bytes());
   }
   EXPECT_EQ(SlabArena::BytesOfAll(), of_others);
+}
+
+TEST(BlocksAreAnOddNumberOfLines) {
+  for (int64_t bytes : {1, 63, 64, 65, 128, 192, 4096, 65536, 69632}) {
+    const testing::Trace trace(bytes, " bytes");
+    const int64_t block = SlabArena::BlockBytes(bytes);
+    EXPECT_TRUE(block >= bytes);
+    EXPECT_TRUE(block < bytes + 128);
+    EXPECT_EQ(block % 128, 64);
+    EXPECT_EQ(SlabArena(bytes).block_bytes(), block);
+  }
 }
 
 TEST(LayoutPacksRecords) {
