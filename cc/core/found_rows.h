@@ -16,12 +16,6 @@
 // (Shard::moved_at): what was found at a later one still holds. A key that had
 // no row may have got one since, and is searched as ever.
 //
-// Such a lookup also asks for the whole of each record, vector and slots, where
-// those of a batch fit into the cache that all processors share. There is room
-// for more requests on the way to the second level of caches than to the first
-// (platform.h), and neighbouring lines cost little more than one; the update
-// finds them near.
-//
 // Lookups that no update follows, as in serving, keep nothing: an update that
 // comes to take something allows the next kAllowed lookups to. After kTries of
 // them in vain only one in kPatience does. Those of a table with a bound do not
@@ -54,8 +48,6 @@ class FoundRows {
   struct Batch {
     int64_t n = 0;
     uint64_t moment = 0;
-    // Whether the lookup asks for whole records, slots and all.
-    bool whole_records = false;
     int64_t capacity = 0;
     std::unique_ptr<int64_t[]> keys;
     std::unique_ptr<uint32_t[]> rows;

@@ -43,8 +43,6 @@ struct TableView {
   int slab_shift;
   int64_t stride;  // bytes
   int dim;
-  // Whether a lookup asks for whole records, for the update that follows.
-  bool whole_records = false;
 };
 
 // Counters of Philox side by side, word by word; each word in the low half of

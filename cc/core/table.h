@@ -429,8 +429,6 @@ class EmbeddingTable {
   TableShape ShapeLocked() const;
   TableView ViewLocked() const;
   void InitSlots(float* record) const;
-  // For a lookup of n keys; null where it keeps nothing.
-  std::unique_ptr<FoundRows::Batch> StartFound(int64_t n) const;
   // Of keys[0..n-1], which are those from begin on of a lookup that keeps what
   // it finds; found is null for one that does not.
   void LookupRange(const int64_t* keys, int64_t n, float* out,

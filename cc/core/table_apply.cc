@@ -19,6 +19,8 @@ namespace {
 // Rows in flight at once.
 constexpr int kBlock = 32;
 constexpr uint32_t kNone = 0xFFFFFFFFu;
+// The last cache before memory, about.
+constexpr int64_t kSharedCacheBytes = 32 << 20;
 // How far ahead of the sums gradients are asked for.
 constexpr int64_t kGradientsAhead = 12;
 
@@ -27,9 +29,9 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
   return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
-// far: so many lines come from memory, or from the cache that all processors
-// share, that the requests themselves have to wait: for the second level there
-// is room for more of them. Otherwise the first is where the wait ends.
+// far: rows come from memory, not from a cache, and are so many lines that the
+// requests themselves have to wait. With rows in a cache that all processors
+// share it is the other way round: the first level is where the wait ends.
 void Prefetch(const void* memory, bool far) {
   if (far) {
     TFE_PREFETCH_L2(memory);
@@ -50,9 +52,8 @@ struct EmbeddingTable::Update {
   const int64_t* counts;
   uint32_t step;
   uint64_t found_at;  // the moment of the lookup whose rows the shares have
-  // Whether the lookup asked for whole records already, so that few lines come
-  // from memory, or the rows of all tables of the process, which are trained
-  // together, are more than the shared cache holds.
+  // The rows of all tables of the process, which are trained together, are more
+  // than the shared cache holds.
   bool far;
 };
 
@@ -497,8 +498,7 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                               counts,
                               static_cast<uint32_t>(step),
                               found == nullptr ? 0 : found->moment,
-                              (found != nullptr && found->whole_records) ||
-                                  SlabArena::BytesOfAll() > kSharedCacheBytes};
+                              SlabArena::BytesOfAll() > kSharedCacheBytes};
           const EvictionMoment moment =
               eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
           const Status status = ForEachGroup<GroupUpdate>(

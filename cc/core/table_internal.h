@@ -23,9 +23,6 @@ constexpr int64_t kNanosecondsPerRow = 80;
 constexpr int64_t kLookupChunk = 16384;
 constexpr int64_t kMinLookupChunk = 2048;
 
-// The last cache before memory, about.
-constexpr int64_t kSharedCacheBytes = 32 << 20;
-
 constexpr int64_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
 
 // A row keeps its version in 32 bits.

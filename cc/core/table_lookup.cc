@@ -54,15 +54,6 @@ void EmbeddingTable::FillAbsent(int64_t key, float* out) const {
   }
 }
 
-std::unique_ptr<FoundRows::Batch> EmbeddingTable::StartFound(int64_t n) const {
-  std::unique_ptr<FoundRows::Batch> found = memory_->found.Start(n);
-  if (found != nullptr) {
-    found->whole_records =
-        layout_.slot_width() > 0 && n * layout_.stride <= kSharedCacheBytes / 2;
-  }
-  return found;
-}
-
 void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
                                  FoundRows::Batch* found, int64_t begin) const {
   int64_t missing[kLookupChunk];
@@ -73,9 +64,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
     rows = found->rows.get() + begin;
   }
   const auto lookup = [&] {
-    TableView view = ViewLocked();
-    view.whole_records = found != nullptr && found->whole_records;
-    return ActiveKernels().lookup(view, keys, n, out, missing, rows);
+    return ActiveKernels().lookup(ViewLocked(), keys, n, out, missing, rows);
   };
   if (read_gate_.TryEnterReader()) {
     num_missing = lookup();
@@ -103,7 +92,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
 Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
                               Executor* executor) const {
   ReaderLock lock(&layout_lock_);
-  std::unique_ptr<FoundRows::Batch> found = StartFound(n);
+  std::unique_ptr<FoundRows::Batch> found = memory_->found.Start(n);
   // Some for each thread, so that one that comes late is not waited for.
   const int64_t chunk =
       std::clamp<int64_t>(n / (4 * std::max(1, executor->num_threads())) + 1,

@@ -154,7 +154,7 @@ Status EmbeddingTable::LookupPooled(const PooledRequest* requests,
     std::vector<std::unique_ptr<FoundRows::Batch>> found(num_requests);
     const LayoutReaderLocks layout_locks(std::move(locks));
     for (int64_t r = 0; r < num_requests; ++r) {
-      found[r] = requests[r].table->StartFound(NumKeys(requests[r]));
+      found[r] = requests[r].table->memory_->found.Start(NumKeys(requests[r]));
     }
     std::atomic<const EmbeddingTable*> failed{nullptr};
     executor->ParallelFor(

@@ -234,9 +234,7 @@ void ExpectLookups(Shards* shards, const std::vector<int64_t>& keys,
     EXPECT_TRUE(missing == expected_missing);
     std::vector<float> again(n * dim, -1);
     missing.resize(n);
-    TableView before_update = shards->view;
-    before_update.whole_records = true;
-    missing.resize(kernels->lookup(before_update, keys.data(), n, again.data(),
+    missing.resize(kernels->lookup(shards->view, keys.data(), n, again.data(),
                                    missing.data(), /*rows=*/nullptr));
     EXPECT_TRUE(again == out);
     EXPECT_TRUE(missing == expected_missing);
