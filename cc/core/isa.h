@@ -43,6 +43,8 @@ struct TableView {
   int slab_shift;
   int64_t stride;  // bytes
   int dim;
+  // Whether rows come from memory, not from a cache.
+  bool far = false;
 };
 
 // Counters of Philox side by side, word by word; each word in the low half of

@@ -15,8 +15,8 @@
 #endif
 
 #define TFE_PREFETCH_READ(address) __builtin_prefetch((address), 0, 3)
-// Into the second-level cache only: processors have room for more such requests
-// than for those that are to come as far as the first.
+// Into the second-level cache only: a processor has room for more such requests
+// at a time than for those that are to come as far as the first.
 #define TFE_PREFETCH_L2(address) __builtin_prefetch((address), 0, 2)
 #define TFE_PREFETCH_WRITE(address) __builtin_prefetch((address), 1, 3)
 #define TFE_LIKELY(x) __builtin_expect(!!(x), 1)

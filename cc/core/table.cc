@@ -12,6 +12,13 @@
 #include "cc/core/table_internal.h"
 
 namespace tf_embedding {
+namespace {
+
+// The last cache before memory, about. Tables of a process are looked up
+// together, so it is the rows of all of them that it holds or does not.
+constexpr int64_t kSharedCacheBytes = 32 << 20;
+
+}  // namespace
 
 Status EmbeddingTable::Create(TableOptions options,
                               std::unique_ptr<EmbeddingTable>* table) {
@@ -116,8 +123,12 @@ void EmbeddingTable::set_initializer(
 }
 
 TableView EmbeddingTable::ViewLocked() const {
-  return TableView{views_.data(), log2_shards_, layout_.slab_shift,
-                   layout_.stride, dim_};
+  return TableView{views_.data(),
+                   log2_shards_,
+                   layout_.slab_shift,
+                   layout_.stride,
+                   dim_,
+                   SlabArena::BytesOfAll() > kSharedCacheBytes};
 }
 
 TableShape EmbeddingTable::ShapeLocked() const {

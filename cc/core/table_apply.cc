@@ -19,8 +19,6 @@ namespace {
 // Rows in flight at once.
 constexpr int kBlock = 32;
 constexpr uint32_t kNone = 0xFFFFFFFFu;
-// The last cache before memory, about.
-constexpr int64_t kSharedCacheBytes = 32 << 20;
 // How far ahead of the sums gradients are asked for.
 constexpr int64_t kGradientsAhead = 12;
 
@@ -29,19 +27,8 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
   return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
-// far: rows come from memory, not from a cache, and are so many lines that the
-// requests themselves have to wait. With rows in a cache that all processors
-// share it is the other way round: the first level is where the wait ends.
-void Prefetch(const void* memory, bool far) {
-  if (far) {
-    TFE_PREFETCH_L2(memory);
-  } else {
-    TFE_PREFETCH_READ(memory);
-  }
-}
-
-void PrefetchGradient(const float* gradient, int dim, bool far) {
-  for (int c = 0; c < dim; c += kCacheLine / 4) Prefetch(gradient + c, far);
+void PrefetchGradient(const float* gradient, int dim) {
+  for (int c = 0; c < dim; c += kCacheLine / 4) TFE_PREFETCH_L2(gradient + c);
 }
 
 }  // namespace
@@ -52,9 +39,6 @@ struct EmbeddingTable::Update {
   const int64_t* counts;
   uint32_t step;
   uint64_t found_at;  // the moment of the lookup whose rows the shares have
-  // The rows of all tables of the process, which are trained together, are more
-  // than the shared cache holds.
-  bool far;
 };
 
 namespace {
@@ -66,7 +50,7 @@ class DistinctKeys final : public TouchedKeys {
  public:
   // Throws std::bad_alloc.
   void Collect(const BatchShare& share, const float* gradients,
-               const int64_t* counts, int dim, bool far) {
+               const int64_t* counts, int dim) {
     Reserve(share.count, dim);
     uint64_t num_slots = 16;
     while (num_slots < static_cast<uint64_t>(share.count) * 2) num_slots *= 2;
@@ -79,7 +63,7 @@ class DistinctKeys final : public TouchedKeys {
     for (int64_t p = 0; p < share.count; ++p) {
       if (p + kGradientsAhead < share.count) {
         const int64_t ahead = share.positions[p + kGradientsAhead];
-        PrefetchGradient(gradients + ahead * dim, dim, far);
+        PrefetchGradient(gradients + ahead * dim, dim);
       }
       const int64_t i = share.positions[p];
       const int64_t key = share.keys[p];
@@ -227,7 +211,7 @@ class EmbeddingTable::ShareUpdate {
   void PrefetchRecord(const float* record) const {
     const char* const bytes = reinterpret_cast<const char*>(record);
     for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
-      Prefetch(bytes + b, update_.far);
+      TFE_PREFETCH_L2(bytes + b);
     }
   }
 
@@ -288,9 +272,8 @@ class EmbeddingTable::ShareUpdate {
     for (int i = 0; i < n; ++i) {
       if (rows[i] == kNoRow) continue;
       PrefetchRecord(store.record(rows[i]));
-      Prefetch(store.meta(rows[i]), update_.far);
-      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_,
-                       update_.far);
+      TFE_PREFETCH_L2(store.meta(rows[i]));
+      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_);
     }
   }
 
@@ -440,7 +423,7 @@ class EmbeddingTable::GroupUpdate {
     stage([&](int i) {
       Shard* const shard = group.shard(i);
       distinct_[i].Collect(group.share(i), update.gradients, update.counts,
-                           table.dim_, update.far);
+                           table.dim_);
       if (shard->eviction() != nullptr) {
         shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
       }
@@ -493,12 +476,9 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
           if (eviction_ == nullptr || !eviction_->options().bounded()) {
             found = memory_->found.Take(keys, n);
           }
-          const Update update{rule,
-                              gradients,
-                              counts,
+          const Update update{rule, gradients, counts,
                               static_cast<uint32_t>(step),
-                              found == nullptr ? 0 : found->moment,
-                              SlabArena::BytesOfAll() > kSharedCacheBytes};
+                              found == nullptr ? 0 : found->moment};
           const EvictionMoment moment =
               eviction_ == nullptr ? EvictionMoment() : eviction_->Begin(step);
           const Status status = ForEachGroup<GroupUpdate>(
