@@ -27,8 +27,10 @@ uint32_t SaturatingAdd(uint32_t frequency, int64_t count) {
   return frequency + static_cast<uint32_t>(std::min<int64_t>(count, room));
 }
 
-void PrefetchGradient(const float* gradient, int dim) {
-  for (int c = 0; c < dim; c += kCacheLine / 4) TFE_PREFETCH_L2(gradient + c);
+// All lines that floats[0..n-1] have a part in.
+void PrefetchFloats(const float* floats, int64_t n) {
+  for (int64_t i = 0; i < n; i += kCacheLine / 4) TFE_PREFETCH_L2(floats + i);
+  TFE_PREFETCH_L2(floats + n - 1);
 }
 
 }  // namespace
@@ -63,7 +65,7 @@ class DistinctKeys final : public TouchedKeys {
     for (int64_t p = 0; p < share.count; ++p) {
       if (p + kGradientsAhead < share.count) {
         const int64_t ahead = share.positions[p + kGradientsAhead];
-        PrefetchGradient(gradients + ahead * dim, dim);
+        PrefetchFloats(gradients + ahead * dim, dim);
       }
       const int64_t i = share.positions[p];
       const int64_t key = share.keys[p];
@@ -209,10 +211,7 @@ class EmbeddingTable::ShareUpdate {
   int* Refused(int64_t begin) { return &refused_[begin / kBlock % 2]; }
 
   void PrefetchRecord(const float* record) const {
-    const char* const bytes = reinterpret_cast<const char*>(record);
-    for (int64_t b = 0; b < table_.layout_.stride; b += kCacheLine) {
-      TFE_PREFETCH_L2(bytes + b);
-    }
+    PrefetchFloats(record, table_.layout_.width());
   }
 
   void PrefetchBuckets(int64_t begin) {
@@ -273,7 +272,7 @@ class EmbeddingTable::ShareUpdate {
       if (rows[i] == kNoRow) continue;
       PrefetchRecord(store.record(rows[i]));
       TFE_PREFETCH_L2(store.meta(rows[i]));
-      PrefetchGradient(distinct_.gradients()[begin + i], table_.dim_);
+      PrefetchFloats(distinct_.gradients()[begin + i], table_.dim_);
     }
   }
 
