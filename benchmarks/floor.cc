@@ -6,7 +6,10 @@
 // duplicates. A shared library for tables_floor.py.
 //
 // A record is a row and its slots side by side, as in the table: one for
-// Adagrad, two for Adam.
+// Adagrad, two for Adam. After each 512 records one line is left out: records
+// of 128 bytes would otherwise have all their rows in even lines, that is in
+// half the sets of the caches. What does not fit into the cache before memory
+// is prefetched into the second level, which has room for more requests.
 //
 // The floor by key: the same behind a bare hash table, which is an array of
 // keys and row numbers, 16 bytes each, half full, searched place after place.
@@ -34,8 +37,11 @@ namespace {
 
 using tf_embedding::testing::PoolExecutor;
 
-constexpr int64_t kAhead = 16;  // rows in flight
-constexpr int64_t kBlock = 32;  // keys in flight
+constexpr int64_t kAhead = 16;   // rows in flight
+constexpr int64_t kBlock = 32;   // keys in flight
+constexpr int64_t kRunLog2 = 9;  // of the records between two gaps
+constexpr int64_t kLine = 16;    // floats
+constexpr int64_t kSharedCacheBytes = 32 << 20;
 
 template <class T>
 class HugePages {
@@ -73,8 +79,10 @@ class Floor {
         out_(batch * dim),
         found_(batch),
         pool_(static_cast<int>(threads) - 1),
-        records_(rows * stride_) {
-    std::fill_n(records_.data(), rows * stride_, 0.1f);
+        records_(Offset(rows) + kLine),
+        far_(Offset(rows) * static_cast<int64_t>(sizeof(float)) >
+             kSharedCacheBytes) {
+    std::fill_n(records_.data(), Offset(rows), 0.1f);
   }
 
   void Index(const int64_t* keys, int64_t n) {
@@ -98,7 +106,7 @@ class Floor {
       const auto prefetch_homes = [&](int64_t from) {
         for (int64_t i = from; i < std::min(end, from + kBlock); ++i) {
           homes[i - from] = Home(keys[i]);
-          __builtin_prefetch(&entries[homes[i - from]]);
+          Ask(&entries[homes[i - from]]);
         }
       };
       prefetch_homes(begin);
@@ -112,7 +120,7 @@ class Floor {
         }
         prefetch_homes(to);
         for (int64_t i = from; i < to; ++i) {
-          std::memcpy(out_.data() + i * dim_, &records_[found_[i] * stride_],
+          std::memcpy(out_.data() + i * dim_, &records_[Offset(found_[i])],
                       dim_ * sizeof(float));
         }
       }
@@ -122,8 +130,7 @@ class Floor {
   void UpdateByKey(const int64_t* keys, int64_t n) {
     Find(keys, n);
     Run(
-        found_.data(), n, stride_,
-        [this](int64_t row) { __builtin_prefetch(&(*uses_)[row]); },
+        found_.data(), n, stride_, [this](int64_t row) { Ask(&(*uses_)[row]); },
         [this](int64_t row, float* record, const float* out) {
           Train(record, out);
           ++(*uses_)[row];
@@ -150,6 +157,19 @@ class Floor {
  private:
   int64_t Home(int64_t key) const {
     return static_cast<int64_t>(tf_embedding::MixKey(key)) & mask_;
+  }
+
+  // Of a record, in floats.
+  int64_t Offset(int64_t row) const {
+    return row * stride_ + (row >> kRunLog2) * kLine;
+  }
+
+  void Ask(const void* line) const {
+    if (far_) {
+      __builtin_prefetch(line, 0, 2);
+    } else {
+      __builtin_prefetch(line, 0, 3);
+    }
   }
 
   void Train(float* record, const float* row) const {
@@ -183,7 +203,7 @@ class Floor {
   // The first used floats of a record.
   void Prefetch(int64_t row, int64_t used) const {
     for (int64_t c = 0; c < used; c += 16) {
-      __builtin_prefetch(&records_[row * stride_ + c]);
+      Ask(&records_[Offset(row) + c]);
     }
   }
 
@@ -198,7 +218,7 @@ class Floor {
           Prefetch(rows[i + kAhead], used);
           ask(rows[i + kAhead]);
         }
-        body(rows[i], &records_[rows[i] * stride_], out_.data() + i * dim_);
+        body(rows[i], &records_[Offset(rows[i])], out_.data() + i * dim_);
       }
     });
   }
@@ -209,6 +229,7 @@ class Floor {
   std::vector<int64_t> found_;
   PoolExecutor pool_;
   HugePages<float> records_;
+  const bool far_;
   std::unique_ptr<HugePages<Entry>> entries_;
   std::unique_ptr<HugePages<int64_t>> uses_;
   int64_t mask_ = 0;
