@@ -17,6 +17,8 @@
 //
 //   slab:    [ record x R | meta x R ]      R a power of two, about 64 KiB
 //
+// A slab's neighbour in memory is an odd number of lines away (memory.h).
+//
 // Row n is at slab n / R, place n mod R; slabs never move, except that the
 // first one starts small and doubles until it is full size, so that a table of
 // a hundred keys takes kilobytes. Pointers to rows are therefore good until the

@@ -234,7 +234,9 @@ void ExpectLookups(Shards* shards, const std::vector<int64_t>& keys,
     EXPECT_TRUE(missing == expected_missing);
     std::vector<float> again(n * dim, -1);
     missing.resize(n);
-    missing.resize(kernels->lookup(shards->view, keys.data(), n, again.data(),
+    TableView far = shards->view;
+    far.far = true;
+    missing.resize(kernels->lookup(far, keys.data(), n, again.data(),
                                    missing.data(), /*rows=*/nullptr));
     EXPECT_TRUE(again == out);
     EXPECT_TRUE(missing == expected_missing);
