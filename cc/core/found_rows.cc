@@ -30,7 +30,16 @@ int64_t BytesOf(const FoundRows::Batch& batch) {
 }  // namespace
 
 std::unique_ptr<FoundRows::Batch> FoundRows::Start(int64_t n) noexcept {
-  if (allowed_.load(std::memory_order_relaxed) <= 0) return nullptr;
+  const int allowed = allowed_.load(std::memory_order_relaxed);
+  if (allowed <= -kTraining) return nullptr;
+  if (allowed <= 0) {
+    if (allowed_.fetch_sub(1, std::memory_order_relaxed) == 1 - kTraining) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      kept_.clear();
+      spare_.reset();
+    }
+    return nullptr;
+  }
   if (n <= 0 || n > kMaxKeys) return nullptr;
   allowed_.fetch_sub(1, std::memory_order_relaxed);
   std::unique_ptr<Batch> batch;

@@ -112,6 +112,23 @@ TEST(AnUpdateForgetsWhatOlderLookupsKept) {
   EXPECT_TRUE(Take(&found, {1}) == nullptr);
 }
 
+TEST(LookupsForgetWhenTrainingIsOver) {
+  FoundRows found;
+  for (int time = 0; time < 3; ++time) {
+    EXPECT_TRUE(Take(&found, {0}) == nullptr);
+    found.Keep(Found(&found, {1}));
+    found.Keep(Found(&found, {2}));
+    for (int64_t lookup = 0; lookup < 7; ++lookup) {
+      EXPECT_TRUE(Found(&found, {3}) == nullptr);
+      EXPECT_EQ(found.bytes(), 2 * 12);
+    }
+    for (int64_t lookup = 0; lookup < 20; ++lookup) {
+      EXPECT_TRUE(Found(&found, {3}) == nullptr);
+      EXPECT_EQ(found.bytes(), 0);
+    }
+  }
+}
+
 TEST(UpdatesInVainAskSeldom) {
   FoundRows found;
   int kept = 0;
