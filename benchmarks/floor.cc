@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "cc/core/hash.h"
+#include "cc/core/platform.h"
 #include "tests/cc/executors.h"
 
 namespace {
@@ -40,7 +41,7 @@ using tf_embedding::testing::PoolExecutor;
 constexpr int64_t kAhead = 16;   // rows in flight
 constexpr int64_t kBlock = 32;   // keys in flight
 constexpr int64_t kRunLog2 = 9;  // of the records between two gaps
-constexpr int64_t kLine = 16;    // floats
+constexpr int64_t kLine = tf_embedding::kCacheLine / 4;  // floats
 constexpr int64_t kSharedCacheBytes = 32 << 20;
 
 template <class T>
@@ -166,9 +167,9 @@ class Floor {
 
   void Ask(const void* line) const {
     if (far_) {
-      __builtin_prefetch(line, 0, 2);
+      TFE_PREFETCH_L2(line);
     } else {
-      __builtin_prefetch(line, 0, 3);
+      TFE_PREFETCH_READ(line);
     }
   }
 
@@ -202,7 +203,7 @@ class Floor {
 
   // The first used floats of a record.
   void Prefetch(int64_t row, int64_t used) const {
-    for (int64_t c = 0; c < used; c += 16) {
+    for (int64_t c = 0; c < used; c += kLine) {
       Ask(&records_[Offset(row) + c]);
     }
   }

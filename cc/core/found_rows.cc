@@ -31,9 +31,9 @@ int64_t BytesOf(const FoundRows::Batch& batch) {
 
 std::unique_ptr<FoundRows::Batch> FoundRows::Start(int64_t n) noexcept {
   const int allowed = allowed_.load(std::memory_order_relaxed);
-  if (allowed <= -kTraining) return nullptr;
+  if (allowed <= -kUnfollowed) return nullptr;
   if (allowed <= 0) {
-    if (allowed_.fetch_sub(1, std::memory_order_relaxed) == 1 - kTraining) {
+    if (allowed_.fetch_sub(1, std::memory_order_relaxed) == 1 - kUnfollowed) {
       std::lock_guard<std::mutex> lock(mutex_);
       kept_.clear();
       spare_.reset();
@@ -91,7 +91,7 @@ std::unique_ptr<FoundRows::Batch> FoundRows::Take(const int64_t* keys,
 
 void FoundRows::GiveBack(std::unique_ptr<Batch> batch,
                          int64_t bytes_of_rows) noexcept {
-  if (BytesOf(*batch) * kRowsBeside > bytes_of_rows) return;
+  if (BytesOf(*batch) > bytes_of_rows / kPartOfRows) return;
   std::lock_guard<std::mutex> lock(mutex_);
   std::swap(spare_, batch);
 }

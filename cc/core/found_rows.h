@@ -24,10 +24,10 @@
 // Cost. 12 bytes a key from a lookup to its update. An update forgets what
 // older lookups kept: steps come in order, and what no update followed by then
 // was not read for one; an update in vain, once it allows nothing, forgets all,
-// and so does the lookup that is the kTraining-th in a row to keep nothing: no
-// update is coming. The memory serves the next lookup, while it is little
-// beside the rows. So between two steps there is one batch or none, kMaxBatches
-// at most, and none when training is over.
+// and so does the lookup that is the kUnfollowed-th in a row to keep nothing:
+// no update is coming. The memory serves the next lookup, while it is
+// no more than one kPartOfRows-th of the rows. So between two steps there is
+// one batch or none, kMaxBatches at most, and none when training is over.
 //
 // Thread safety: all methods, from any thread; a batch is its holder's alone.
 // Failure: none; without memory nothing is kept.
@@ -83,14 +83,14 @@ class FoundRows {
   static constexpr size_t kMaxBatches = 4;
   static constexpr int64_t kMaxKeys = int64_t{1} << 20;  // of a batch
   static constexpr int kAllowed = 2;
-  static constexpr int kTraining = 8;
+  static constexpr int kUnfollowed = 8;
   static constexpr int64_t kTries = 4;
   static constexpr int64_t kPatience = 64;
-  static constexpr int64_t kRowsBeside = 8;  // times as much
+  static constexpr int64_t kPartOfRows = 8;
 
   std::atomic<uint64_t> now_{0};
   // How many lookups may still keep what they find; below 0 how many may not
-  // any more, kTraining and those that came together with it at most.
+  // any more, kUnfollowed and those that came together with it at most.
   std::atomic<int> allowed_{0};
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Batch>> kept_;  // oldest first

@@ -7,8 +7,7 @@
 //
 //   record:  [ vector: dim | slot 0: dim | ... | slot s-1: dim | scalars ]
 //   meta:    { frequency: u32, version: u32 } and, where rows are evicted in
-//   the
-//            order of their use (eviction.h), { recency: u32 }
+//            the order of their use (eviction.h), { recency: u32 }
 //
 // Vector and slots lie together because the update reads and writes them
 // together. Frequency and version lie beside the records, not in them, so that

@@ -169,7 +169,7 @@ TEST(LittleIsLeftBetweenSteps) {
     EXPECT_TRUE(batch != nullptr);
     EXPECT_EQ(batch->n, 1 + step % 7);
     EXPECT_EQ(found.bytes(), 0);
-    // Memory for seven keys is much beside rows of less than 672 bytes.
+    // Memory for seven keys is more than an eighth of less than 672 bytes.
     found.GiveBack(std::move(batch), step < 50 ? 95 : 672);
     EXPECT_TRUE(step < 50 ? found.bytes() == 0
                           : 0 < found.bytes() && found.bytes() <= 7 * 12);
