@@ -82,10 +82,10 @@ class Tables(_Fit):
                     name=name, table=te.TableConfig(dim=spec.dim, name=f"{name}_table")
                 )
                 for name in ids
-            ]
+            ],
+            concat=True,
         )
-        vectors = self._layer(ids)
-        return keras.Model(ids, _mlp(keras.layers.Concatenate()(list(vectors.values()))))
+        return keras.Model(ids, _mlp(self._layer(ids)))
 
     def fill(self, spec: Spec) -> None:
         for variable in self._layer.variables_by_feature.values():

@@ -115,6 +115,7 @@ class Everything(tf.Module):
         found["matrix_of_ids"] = self.tables["normal"].sparse_read(ids[: len(ids) // 2 * 2, None])
         many = [self.tables["uniform"], self.tables["normal"], self.tables["parts"]]
         found["many"] = tf.concat(te.nn.embedding_lookup_many(many, [ids, ids, ids]), axis=1)
+        found["side_by_side"] = te.nn.embedding_lookup_many(many[:2], [ids, ids], concat=True)
         found["size"] = self.tables["parts"].size()
         return found
 

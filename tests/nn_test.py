@@ -341,6 +341,69 @@ def test_many_lookups_in_one_op_equal_stock_lookups_one_by_one(parts):
         )
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("norms", [None, [None, 0.5, None]])
+def test_vectors_side_by_side_equal_those_that_are_concatenated(parts, norms):
+    variables = [
+        te.EmbeddingVariable(dim, "normal", seed=dim, name=f"side_{dim}", num_parts=parts)
+        for dim in (3, 16, 5)
+    ]
+    ids = tf.constant(np.random.default_rng(2).integers(0, VOCABULARY, [3, 4, 50]), tf.int64)
+
+    @tf.function
+    def run(ids, concat):
+        with tf.GradientTape() as tape:
+            found = te.nn.embedding_lookup_many(
+                variables, tf.unstack(ids), norms, concat=concat
+            )
+            found = found if concat else tf.concat(found, axis=-1)
+            loss = tf.reduce_sum(tf.sin(found) * tf.range(24.0))
+        return found, tape.gradient(loss, variables)
+
+    found, gradients = run(ids, True)
+    expected, expected_gradients = run(ids, False)
+    assert found.shape == (4, 50, 24)
+    np.testing.assert_array_equal(found, expected)
+    for a, b, variable in zip(gradients, expected_gradients, variables):
+        np.testing.assert_array_equal(densify(a, variable.dim), densify(b, variable.dim))
+
+
+def test_vectors_of_other_shapes_are_not_put_side_by_side():
+    a, b = te.EmbeddingVariable(2, name="side_a"), te.EmbeddingVariable(3, name="side_b")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"keys\[1\] has shape \[3\]"):
+        te.nn.embedding_lookup_many([a, b], [[1, 2], [1, 2, 3]], concat=True)
+    with pytest.raises(TypeError, match="RaggedTensor"):
+        te.nn.embedding_lookup_many([a], [tf.ragged.constant([[1], []])], concat=True)
+
+
+def test_bags_of_one_id_are_looked_up_as_ids():
+    ev = te.EmbeddingVariable(2, "normal", name="one_each")
+    assert te.inputs.to_bags([1, 2]).one_each and te.inputs.to_bags([[1], [2]]).one_each
+    assert not te.inputs.to_bags([[1, 2]]).one_each
+    assert not te.inputs.to_bags(tf.ragged.constant([[1], [2]])).one_each
+    weights = tf.constant([2.0, 3.0])
+
+    def types(*bags, norms=None):
+        with tf.Graph().as_default() as graph:
+            here = [te.EmbeddingVariable(2, name=f"one_{i}") for i in range(len(bags))]
+            te.nn.pooled_lookup(
+                here, [te.inputs.to_bags(*bag) for bag in bags], ["mean"] * len(bags), norms
+            )
+            return {op.type for op in graph.get_operations() if "TfEmbedding>Lookup" in op.type}
+
+    one, other = ([1, 2],), ([[1, 2], [3, 4]],)
+    assert types(one, one) == {"TfEmbedding>LookupMany"}
+    assert types(one, other) == {"TfEmbedding>LookupPooled"}
+    assert types(one, norms=[1.0]) == {"TfEmbedding>LookupPooled"}
+    assert types(([1, 2], [2.0, 3.0])) == {"TfEmbedding>LookupPooled"}
+    rows = ev.sparse_read([1, 2])
+    for combiner in ("sum", "mean", "sqrtn"):
+        (found,) = te.nn.pooled_lookup([ev], [te.inputs.to_bags([1, 2])], [combiner])
+        np.testing.assert_array_equal(found, rows)
+    (found,) = te.nn.pooled_lookup([ev], [te.inputs.to_bags([1, 2], weights)], ["sum"])
+    np.testing.assert_allclose(found, rows * weights[:, None], rtol=1e-6)
+
+
 def test_many_lookups_want_one_entry_a_feature():
     ev = te.EmbeddingVariable(2, name="many_errors")
     with pytest.raises(ValueError, match="variables, ids and max_norms have 1, 2 and 1 entries"):

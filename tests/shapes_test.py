@@ -39,8 +39,7 @@ def infer(op: str, inputs: str, attributes: dict[str, Any]) -> str:
             n = attributes["N"]
             rest = {k: v for k, v in attributes.items() if k != "N"}
             groups = [tensors[i : i + n] for i in range(0, len(tensors), n)]
-            outputs = function(*groups, **rest)
-            outputs = [t for group in outputs for t in group]
+            outputs = tf.nest.flatten(function(*groups, **rest))
         else:
             outputs = function(*tensors, **attributes)
             if isinstance(outputs, tf.Operation):
@@ -50,6 +49,7 @@ def infer(op: str, inputs: str, attributes: dict[str, Any]) -> str:
 
 
 POOLED = dict(N=1, dims=[3], combiners=["sum"], max_norms=[0.0], keep_rows=[True])
+MANY = dict(N=2, dims=[3, 7], num_values=2)
 APPLY = dict(rule="sgd")
 POOL = dict(combiner="sum")
 OK = [
@@ -57,6 +57,9 @@ OK = [
     ("lookup", "r[];k[?,2]", dict(dim=3), "[?,2,3]"),
     ("lookup", "r[];k[]", dict(dim=3), "[3]"),
     ("lookup", "r[];k?", dict(dim=3), "?"),
+    ("lookup_many", "r[];r[];k[4];k[?,2]", MANY, "[4,3];[?,2,7]"),
+    ("lookup_many", "r[];r[];k[4];k[?]", {**MANY, "num_values": 1}, "[4,10]"),
+    ("lookup_many", "r[];r[];k?;k[5,?]", {**MANY, "num_values": 1}, "[5,?,10]"),
     ("lookup_pooled", "r[];k[4];k[3];f[4]", POOLED, "[2,3];[4,3]"),
     ("lookup_pooled", "r[];k[4];k[3];f[0]", {**POOLED, "keep_rows": [False]}, "[2,3];[0,3]"),
     ("lookup_pooled", "r[];k?;k?;f?", POOLED, "[?,3];[?,3]"),
@@ -76,9 +79,9 @@ OK = [
         "[?,3];[4]",
     ),
     ("row_splits", "k[4];k[]", {}, "[?]"),
-    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[];k[];f[2]", APPLY, "[]"),
-    ("apply", "r[];k[?];f[?,?];k[?];k[];f[];k[];k[];f[?]", APPLY, "[]"),
-    ("apply", "r[];k?;f?;k?;k?;f?;k?;k?;f?", APPLY, "[]"),
+    ("apply", "r[];k[4];f[4,3];k[];k[0];k[];f[];k[];k[];f[2]", APPLY, "[]"),
+    ("apply", "r[];k[?];f[?,?];k[];k[?];k[];f[];k[];k[];f[?]", APPLY, "[]"),
+    ("apply", "r[];k?;f?;k?;k?;k?;f?;k?;k?;f?", APPLY, "[]"),
     ("split_by_part", "k[4]", dict(num_parts=1), "[?];[?]"),
     ("pool", "f[4,3];k[3];f[0]", POOL, "[2,3]"),
     ("pool", "f?;k?;f?", POOL, "[?,?]"),
@@ -98,6 +101,10 @@ OK = [
     ("import", "r[];k[4];f[4,3];f[4,6];k[4];k[4];s[];f[2];s[];f[2];k[];f[0,3]", {}, ""),
 ]  # fmt: skip
 ERRORS = [
+    ("lookup_many", "r[];r[];k[4];k[4]", {**MANY, "dims": [3]}, "each of the 2 features"),
+    ("lookup_many", "r[];r[];k[4];k[5]", {**MANY, "num_values": 1}, "must be equal"),
+    ("lookup_many", "r[];r[];r[];k[4];k[4];k[4]", dict(N=3, dims=[1, 1, 1], num_values=2),
+     "1 or the number of features, 3"),
     ("lookup_pooled", "r[];k[4,1];k[3];f[4]", POOLED, "rank 1"),
     ("lookup_pooled", "r[];k[4];k[3,1];f[4]", POOLED, "rank 1"),
     ("lookup_pooled", "r[];k[4];k[3];f[4]", {**POOLED, "dims": [3, 3]}, "each of the N"),
@@ -105,14 +112,15 @@ ERRORS = [
      "rank 2"),
     ("row_splits", "k[4,1];k[]", {}, "rank 1"),
     ("row_splits", "k[4];k[1]", {}, "rank 0"),
-    ("apply", "r[];k[4,1];f[4,3];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 1"),
-    ("apply", "r[];k[4];f[4];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 2"),
-    ("apply", "r[];k[4];f[5,3];k[0];k[];f[];k[];k[];f[2]", APPLY, "must be equal"),
-    ("apply", "r[];k[4];f[4,3];k[];k[];f[];k[];k[];f[2]", APPLY, "rank 1"),
-    ("apply", "r[];k[4];f[4,3];k[0];k[];f[1];k[];k[];f[2]", APPLY, "rank 0"),
-    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[1];k[];f[2]", APPLY, "rank 0"),
-    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[];k[1];f[2]", APPLY, "rank 0"),
-    ("apply", "r[];k[4];f[4,3];k[0];k[];f[];k[];k[];f[]", APPLY, "rank 1"),
+    ("apply", "r[];k[4,1];f[4,3];k[];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 1"),
+    ("apply", "r[];k[4];f[4];k[];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 2"),
+    ("apply", "r[];k[4];f[4,3];k[1];k[0];k[];f[];k[];k[];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[5,3];k[];k[0];k[];f[];k[];k[];f[2]", APPLY, "must be equal"),
+    ("apply", "r[];k[4];f[4,3];k[];k[];k[];f[];k[];k[];f[2]", APPLY, "rank 1"),
+    ("apply", "r[];k[4];f[4,3];k[];k[0];k[];f[1];k[];k[];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[4,3];k[];k[0];k[];f[];k[1];k[];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[4,3];k[];k[0];k[];f[];k[];k[1];f[2]", APPLY, "rank 0"),
+    ("apply", "r[];k[4];f[4,3];k[];k[0];k[];f[];k[];k[];f[]", APPLY, "rank 1"),
     ("split_by_part", "k[4,1]", dict(num_parts=2), "rank 1"),
     ("pool", "f[4];k[3];f[0]", POOL, "rank 2"),
     ("pool", "f[4,3];k[];f[0]", POOL, "rank 1"),

@@ -135,6 +135,23 @@ def tables_of(features: Sequence[FeatureConfig]) -> tuple[list[TableConfig], dic
     return tables, {feature.name: tables.index(feature.table) for feature in features}
 
 
+def check_concat(concat: bool, features: Sequence[FeatureConfig]) -> None:
+    """Raises TypeError or ValueError unless concat is a bool that suits the features.
+
+    Args:
+      concat: whether the vectors of all features are put side by side.
+      features: those; each needs a combiner then, which makes one vector an example.
+    """
+    if not isinstance(concat, bool):
+        raise TypeError(f"concat is {concat!r}; it must be True or False")
+    plain = [feature.name for feature in features if feature.combiner is None]
+    if concat and plain:
+        raise ValueError(
+            f"concat=True, but features {plain} have no combiner; vectors are put side by side "
+            "where each example has one of each feature: give them a combiner"
+        )
+
+
 def check_inputs(
     layer: str,
     features: Sequence[FeatureConfig],

@@ -41,19 +41,30 @@ def _here(tensor: tf.Tensor) -> tf.Tensor:
 @tf.RegisterGradient("TfEmbedding>Lookup")  # type: ignore[untyped-decorator]
 def _lookup_gradient(op: tf.Operation, gradient: tf.Tensor) -> list[Any]:
     _refuse_while(op)
-    dim = op.get_attr("dim")
-    return [make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(op.inputs[1], [-1])), None]
+    values = _as_matrix(gradient, op.get_attr("dim"))
+    return [make_gradient(values, tf.reshape(op.inputs[1], [-1])), None]
 
 
 @tf.RegisterGradient("TfEmbedding>LookupMany")  # type: ignore[untyped-decorator]
 def _lookup_many_gradient(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
     _refuse_while(op)
     n = op.get_attr("N")
+    dims = op.get_attr("dims")
+    if len(gradients) < n:
+        gradients = tf.split(_as_matrix(gradients[0], sum(dims)), dims, axis=1)
     slices = [
-        make_gradient(tf.reshape(gradient, [-1, dim]), tf.reshape(keys, [-1]))
-        for gradient, keys, dim in zip(gradients, op.inputs[n:], op.get_attr("dims"))
+        make_gradient(_as_matrix(gradient, dim), tf.reshape(keys, [-1]))
+        for gradient, keys, dim in zip(gradients, op.inputs[n:], dims)
     ]
     return [*slices, *[None] * n]
+
+
+def _as_matrix(gradient: tf.Tensor, dim: int) -> tf.Tensor:
+    """The gradient of vectors as [n, dim]. A matrix stays itself: `columns.of` looks at it."""
+    if not isinstance(gradient, tf.Tensor) or gradient.shape.rank != 2:
+        return tf.reshape(gradient, [-1, dim])
+    gradient.set_shape([None, dim])  # as what it is the gradient of; it can come without
+    return gradient
 
 
 @tf.RegisterGradient("TfEmbedding>JoinParts")  # type: ignore[untyped-decorator]

@@ -21,11 +21,14 @@ class Bags(NamedTuple):
       row_splits: int64 [num_bags + 1]; bag b is keys row_splits[b] up to
         row_splits[b + 1].
       weights: float32 [n], or None for one each.
+      one_each: whether each bag is known to be one key before any value is, as those
+        of ids [batch] are. Without weights and clipping it is that key's vector.
     """
 
     keys: tf.Tensor
     row_splits: tf.Tensor
     weights: Optional[tf.Tensor]
+    one_each: bool = False
 
 
 Ids = Union[tf.Tensor, tf.SparseTensor, tf.RaggedTensor]
@@ -155,7 +158,8 @@ def to_bags(ids: Any, weights: Any = None) -> Bags:
     if weights is not None:
         flat_weights = tf.reshape(tf.cast(weights, tf.float32), [-1])
     splits = tf.range(shape[0] + 1, dtype=tf.int64) * length
-    return Bags(tf.reshape(keys, [-1]), splits, flat_weights)
+    one_each = rank == 1 or keys.shape[1] == 1
+    return Bags(tf.reshape(keys, [-1]), splits, flat_weights, one_each)
 
 
 def _weights_of(weights: Any, attribute: str) -> Optional[tf.Tensor]:

@@ -81,7 +81,9 @@ def embedding_lookup_many(
     ids: Sequence[Any],
     max_norms: Optional[Sequence[Optional[float]]] = None,
     name: Optional[str] = None,
-) -> List[Any]:
+    *,
+    concat: bool = False,
+) -> Any:
     """The vectors of many features' ids, looked up in one op.
 
     As `embedding_lookup` of each, but the tables are shared out among the threads
@@ -93,19 +95,26 @@ def embedding_lookup_many(
       max_norms: for each feature None, or the L2 norm that its vectors are clipped
         to. None for no clipping at all.
       name: of the op.
+      concat: whether to put the vectors of all features side by side. Ids are dense
+        then, and of one shape. It saves the pass through memory of a `tf.concat`.
 
     Returns:
-      For each feature float32 [..., dim]; ragged for ragged ids.
+      For each feature float32 [..., dim], a list; ragged for ragged ids. With concat
+      float32 [..., sum of dims].
 
     Raises:
-      TypeError: a variable or the dtype of ids is not one of these.
-      ValueError: the lists differ in length, or a max_norm is not above 0.
+      TypeError: a variable or the dtype of ids is not one of these; ragged ids with
+        concat.
+      ValueError: the lists differ in length, a max_norm is not above 0, or shapes
+        that are to be concatenated differ.
 
     >>> users = EmbeddingVariable(dim=2, initializer="ones", name="many_users")
     >>> items = EmbeddingVariable(dim=4, initializer="ones", name="many_items")
     >>> found = embedding_lookup_many([users, items], [[7, 8, 9], [[1], [2]]])
     >>> [vectors.shape.as_list() for vectors in found]
     [[3, 2], [2, 1, 4]]
+    >>> embedding_lookup_many([users, items], [[7, 8], [1, 2]], concat=True).shape.as_list()
+    [2, 6]
     """
     n = len(variables)
     if max_norms is None:
@@ -121,9 +130,13 @@ def embedding_lookup_many(
     keys = [inputs.to_keys(part) for part in ids]
     if any(isinstance(part, tf.SparseTensor) for part in keys):
         raise TypeError("ids has a SparseTensor; use embedding_lookup_sparse")
+    if concat and any(isinstance(part, tf.RaggedTensor) for part in keys):
+        raise TypeError("ids has a RaggedTensor; vectors of dense ids can be put side by side")
     dense = [part.flat_values if isinstance(part, tf.RaggedTensor) else part for part in keys]
     features = list(zip(variables, dense, max_norms))
     fused = [f for f in features if f[0].num_parts == 1 and f[2] is None]
+    if concat and len(fused) == n:
+        return _lookup_many(fused, name, concat=True)[0]
     values = iter(_lookup_many(fused, name) if fused else [])
     found: List[Any] = []
     for variable, part, max_norm in features:
@@ -131,14 +144,18 @@ def embedding_lookup_many(
             found.append(_lookup_clipped(variable, part, max_norm))
         else:
             found.append(next(values) if variable.num_parts == 1 else variable.sparse_read(part))
+    if concat:
+        return tf.concat(found, axis=-1)
     return [
         part.with_flat_values(vectors) if isinstance(part, tf.RaggedTensor) else vectors
         for part, vectors in zip(keys, found)
     ]
 
 
-def _lookup_many(features: Sequence[Any], name: Optional[str]) -> List[tf.Tensor]:
-    """Features (variable, keys, _) of variables in one piece, in one op."""
+def _lookup_many(
+    features: Sequence[Any], name: Optional[str], concat: bool = False
+) -> List[tf.Tensor]:
+    """Features (variable, keys, _) of variables in one piece, in one op; concat: one tensor."""
     refuse_xla()
     variables = [feature[0] for feature in features]
     for variable in variables:
@@ -148,6 +165,7 @@ def _lookup_many(features: Sequence[Any], name: Optional[str]) -> List[tf.Tensor
             handles=[variable.handle for variable in variables],
             keys=[feature[1] for feature in features],
             dims=[variable.dim for variable in variables],
+            num_values=1 if concat else len(variables),
             name=name,
         )
     return list(values)
@@ -169,7 +187,9 @@ def pooled_lookup(
     combiners: Sequence[str],
     max_norms: Optional[Sequence[Optional[float]]] = None,
     name: Optional[str] = None,
-) -> List[tf.Tensor]:
+    *,
+    concat: bool = False,
+) -> Any:
     """Looks up and combines many features in one op.
 
     Args:
@@ -179,10 +199,13 @@ def pooled_lookup(
       max_norms: for each feature None, or the L2 norm that each vector is clipped to
         first. None for no clipping at all.
       name: of the op.
+      concat: whether to put the vectors of all features side by side. Where each bag
+        is known to be one id it saves the pass through memory of a `tf.concat`.
 
     Returns:
-      For each feature float32 [num_bags, dim]; an empty bag gives zeros.
-      Differentiable in the variables and the weights.
+      For each feature float32 [num_bags, dim], a list; an empty bag gives zeros. With
+      concat float32 [num_bags, sum of dims]. Differentiable in the variables and the
+      weights.
 
     Raises:
       ValueError: the lists differ in length, or an entry is out of its range.
@@ -210,14 +233,27 @@ def pooled_lookup(
         resource_variable_ops.variable_accessed(variable)
     features = list(zip(variables, bags, combiners, [max_norm or 0.0 for max_norm in max_norms]))
     fused = [feature for feature in features if feature[0].num_parts == 1]
+    if concat and len(fused) == n and _are_vectors(features):
+        return _lookup_many(_as_keys(features), name, concat=True)[0]
     values = iter(_lookup_pooled(fused, name) if fused else [])
-    return [
+    pooled = [
         next(values) if feature[0].num_parts == 1 else _pool_parts(feature, name)
         for feature in features
     ]
+    return tf.concat(pooled, axis=1) if concat else pooled
 
 
 _Feature = Tuple[EmbeddingVariable, Bags, str, float]
+
+
+def _are_vectors(features: Sequence[_Feature]) -> bool:
+    """Whether each bag is one key, and its combination that key's vector."""
+    return all(bag.one_each and bag.weights is None and norm == 0 for _, bag, _, norm in features)
+
+
+def _as_keys(features: Sequence[_Feature]) -> List[Any]:
+    """Such features as those of `_lookup_many`."""
+    return [(variable, bags.keys, None) for variable, bags, _, _ in features]
 
 
 def _weights(bags: Bags) -> tf.Tensor:
@@ -226,6 +262,8 @@ def _weights(bags: Bags) -> tf.Tensor:
 
 def _lookup_pooled(features: Sequence[_Feature], name: Optional[str]) -> List[tf.Tensor]:
     """Features of variables in one piece, in one op."""
+    if _are_vectors(features):
+        return _lookup_many(_as_keys(features), name)
     variables, bags, combiners, max_norms = zip(*features)
     with gradients.through_cond():
         values, _ = ops.tf_embedding_lookup_pooled(

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Optional
 
 import tensorflow as tf
 
-from tf_embedding import parts
+from tf_embedding import columns, parts
 from tf_embedding._library import ops
 from tf_embedding.gradients import make_gradient
 from tf_embedding.inputs import to_int64
@@ -290,11 +290,16 @@ def apply(
     rule_step = step if rule_step is None else tf.cast(rule_step, tf.int64)
     hyper = tf.constant(rule.hyper(), tf.float32, shape=[len(rule.hyper())])
 
+    first_column = tf.constant(-1, tf.int64)
+    if variable.num_parts == 1 and values.shape.rank == 2 and values.shape[1] == variable.dim:
+        values, first_column = columns.of(values)
+
     def apply_share(share: parts.Share) -> tf.Tensor:
         return ops.tf_embedding_apply(
             handle=share.handle,
             keys=share.keys,
             gradients=share.take(values),
+            first_column=first_column,
             counts=tf.zeros([0], tf.int64) if counts is None else share.take(counts),
             batch_size=batch_size,
             learning_rate=learning_rate,

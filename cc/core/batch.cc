@@ -34,7 +34,7 @@ BatchPartition PartitionByShard(const int64_t* keys, int64_t n, int log2_shards,
   if (n == 0) return partition;
 
   const int64_t num_pieces = std::clamp<int64_t>(
-      n / kMinPiece, 1, std::max(1, executor->num_threads()));
+      n / kMinPiece, 1, 4 * std::max(1, executor->num_threads()));
   const int64_t piece = (n + num_pieces - 1) / num_pieces;
   std::unique_ptr<uint16_t[]> shard_of(new uint16_t[n]);
   // next[p * num_shards + s]: where piece p writes its next position of s.

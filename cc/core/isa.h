@@ -60,11 +60,12 @@ struct IsaKernels {
   // hashes[i] = MixKey(keys[i]).
   void (*hash_keys)(const int64_t* keys, int64_t n, uint64_t* hashes);
 
-  // Copies the vector of each key that has a row to out + i * dim; the places
-  // of those that have none go to missing, in order. Returns how many. Unless
-  // null, rows[i] becomes the row number of keys[i], or kNoRow.
+  // Copies the vector of each key that has a row to out + i * out_stride; the
+  // places of those that have none go to missing, in order. Returns how many.
+  // Unless null, rows[i] becomes the row number of keys[i], or kNoRow.
   int64_t (*lookup)(const TableView& table, const int64_t* keys, int64_t n,
-                    float* out, int64_t* missing, uint32_t* rows);
+                    float* out, int64_t out_stride, int64_t* missing,
+                    uint32_t* rows);
 
   // Asks for the buckets of n hashes, so that find_rows finds them in the
   // cache.

@@ -196,8 +196,8 @@ struct DeltaReport {
 class EmbeddingTable;
 
 // One feature of a pooled lookup: bag b is keys splits[b] .. splits[b + 1] - 1
-// of the table, and out its combination (pooling.h), num_bags * dim values.
-// splits[0] is 0, never decreases, and ends with the number of keys, as
+// of the table, and out + b * out_stride its combination (pooling.h), dim
+// values. splits[0] is 0, never decreases, and ends with the number of keys, as
 // CheckSplits says. If splits is null each key is a bag, and out their vectors.
 struct PooledRequest {
   const EmbeddingTable* table = nullptr;
@@ -207,7 +207,8 @@ struct PooledRequest {
   const float* weights = nullptr;  // one each if null
   PoolSpec pool;
   float* out = nullptr;
-  float* rows = nullptr;  // the vectors of all keys too, unless null
+  float* rows = nullptr;   // the vectors of all keys too, unless null
+  int64_t out_stride = 0;  // 0: dim, one beside the other
 };
 
 class ShareEviction;
@@ -268,10 +269,12 @@ class EmbeddingTable {
   // Sums the gradients (n * dim) of equal keys, gives birth to rows, and runs
   // the rule. counts: how many occurrences each gradient stands for, one each
   // if null. step stamps the version. rows_reset: how many rows lost the slots
-  // of another rule.
+  // of another rule. gradient_stride: values from one gradient to the next,
+  // dim if 0; more where they are columns of a wider matrix.
   Status Apply(const BoundRule& rule, const int64_t* keys,
                const float* gradients, const int64_t* counts, int64_t n,
-               int64_t step, Executor* executor, int64_t* rows_reset);
+               int64_t step, Executor* executor, int64_t* rows_reset,
+               int64_t gradient_stride = 0);
 
   // What Apply does to a table of another rule before it updates rows: slots
   // start anew. For a part that has no key in a batch of the variable.
@@ -432,7 +435,8 @@ class EmbeddingTable {
   // Of keys[0..n-1], which are those from begin on of a lookup that keeps what
   // it finds; found is null for one that does not.
   void LookupRange(const int64_t* keys, int64_t n, float* out,
-                   FoundRows::Batch* found, int64_t begin) const;
+                   int64_t out_stride, FoundRows::Batch* found,
+                   int64_t begin) const;
   // False where there is no memory for scratch.
   bool PoolBags(const PooledRequest& request, int64_t from, int64_t to,
                 FoundRows::Batch* found) const;

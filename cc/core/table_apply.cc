@@ -38,6 +38,7 @@ void PrefetchFloats(const float* floats, int64_t n) {
 struct EmbeddingTable::Update {
   const BoundRule& rule;
   const float* gradients;
+  int64_t gradient_stride;
   const int64_t* counts;
   uint32_t step;
   uint64_t found_at;  // the moment of the lookup whose rows the shares have
@@ -51,7 +52,7 @@ namespace {
 class DistinctKeys final : public TouchedKeys {
  public:
   // Throws std::bad_alloc.
-  void Collect(const BatchShare& share, const float* gradients,
+  void Collect(const BatchShare& share, const float* gradients, int64_t stride,
                const int64_t* counts, int dim) {
     Reserve(share.count, dim);
     uint64_t num_slots = 16;
@@ -65,7 +66,7 @@ class DistinctKeys final : public TouchedKeys {
     for (int64_t p = 0; p < share.count; ++p) {
       if (p + kGradientsAhead < share.count) {
         const int64_t ahead = share.positions[p + kGradientsAhead];
-        PrefetchFloats(gradients + ahead * dim, dim);
+        PrefetchFloats(gradients + ahead * stride, dim);
       }
       const int64_t i = share.positions[p];
       const int64_t key = share.keys[p];
@@ -81,7 +82,7 @@ class DistinctKeys final : public TouchedKeys {
         hashes_[n] = hash;
         if (share.rows != nullptr) rows_[n] = share.rows[p];
         // A gradient that stands alone is used where it lies.
-        gradients_[n] = gradients + i * dim;
+        gradients_[n] = gradients + i * stride;
         counts_[n] = count;
         sum_of_[n] = kNone;
         ++n;
@@ -95,7 +96,7 @@ class DistinctKeys final : public TouchedKeys {
         gradients_[d] = sum;
       }
       float* const sum = sums_.get() + int64_t{sum_of_[d]} * dim;
-      kernels.add_scaled(1.0f, gradients + i * dim, dim, sum);
+      kernels.add_scaled(1.0f, gradients + i * stride, dim, sum);
       counts_[d] += count;
     }
     size_ = n;
@@ -421,8 +422,8 @@ class EmbeddingTable::GroupUpdate {
     };
     stage([&](int i) {
       Shard* const shard = group.shard(i);
-      distinct_[i].Collect(group.share(i), update.gradients, update.counts,
-                           table.dim_);
+      distinct_[i].Collect(group.share(i), update.gradients,
+                           update.gradient_stride, update.counts, table.dim_);
       if (shard->eviction() != nullptr) {
         shard->eviction()->BeginShare(moment, shard, distinct_[i].size());
       }
@@ -452,7 +453,7 @@ class EmbeddingTable::GroupUpdate {
 Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
                              const float* gradients, const int64_t* counts,
                              int64_t n, int64_t step, Executor* executor,
-                             int64_t* rows_reset) {
+                             int64_t* rows_reset, int64_t gradient_stride) {
   *rows_reset = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
@@ -475,7 +476,10 @@ Status EmbeddingTable::Apply(const BoundRule& rule, const int64_t* keys,
           if (eviction_ == nullptr || !eviction_->options().bounded()) {
             found = memory_->found.Take(keys, n);
           }
-          const Update update{rule, gradients, counts,
+          const Update update{rule,
+                              gradients,
+                              gradient_stride == 0 ? dim_ : gradient_stride,
+                              counts,
                               static_cast<uint32_t>(step),
                               found == nullptr ? 0 : found->moment};
           const EvictionMoment moment =

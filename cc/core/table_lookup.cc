@@ -55,7 +55,8 @@ void EmbeddingTable::FillAbsent(int64_t key, float* out) const {
 }
 
 void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
-                                 FoundRows::Batch* found, int64_t begin) const {
+                                 int64_t out_stride, FoundRows::Batch* found,
+                                 int64_t begin) const {
   int64_t missing[kLookupChunk];
   int64_t num_missing;
   uint32_t* rows = nullptr;
@@ -64,7 +65,8 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
     rows = found->rows.get() + begin;
   }
   const auto lookup = [&] {
-    return ActiveKernels().lookup(ViewLocked(), keys, n, out, missing, rows);
+    return ActiveKernels().lookup(ViewLocked(), keys, n, out, out_stride,
+                                  missing, rows);
   };
   if (read_gate_.TryEnterReader()) {
     num_missing = lookup();
@@ -85,7 +87,7 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
   lookups_.hits.fetch_add(n - num_missing, std::memory_order_relaxed);
   for (int64_t m = 0; m < num_missing; ++m) {
     const int64_t i = missing[m];
-    FillAbsent(keys[i], out + i * dim_);
+    FillAbsent(keys[i], out + i * out_stride);
   }
 }
 
@@ -103,7 +105,7 @@ Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
         for (int64_t c = from; c < to; ++c) {
           const int64_t begin = c * chunk;
           LookupRange(keys + begin, std::min(chunk, n - begin),
-                      out + begin * dim_, found.get(), begin);
+                      out + begin * dim_, dim_, found.get(), begin);
         }
       });
   if (found != nullptr) memory_->found.Keep(std::move(found));

@@ -18,8 +18,9 @@ namespace {
 // cache, and the shards' locks are taken once for all of them.
 constexpr int64_t kPoolBytes = 128 << 10;
 
-// What one thread takes at a time.
-constexpr int64_t kPieceKeys = 4096;
+// What a thread takes at once: little, so that all threads end together also
+// where there are few tables.
+constexpr int64_t kPieceKeys = 1024;
 
 // Bags from..to-1 of a request.
 struct Piece {
@@ -87,9 +88,11 @@ class LayoutReaderLocks {
 
 bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
                               int64_t to, FoundRows::Batch* found) const {
+  const int64_t out_stride =
+      request.out_stride == 0 ? dim_ : request.out_stride;
   if (request.splits == nullptr) {
-    LookupRange(request.keys + from, to - from, request.out + from * dim_,
-                found, from);
+    LookupRange(request.keys + from, to - from, request.out + from * out_stride,
+                out_stride, found, from);
     return true;
   }
   const int64_t* const keys = request.keys;
@@ -106,10 +109,12 @@ bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
     const int64_t begin = splits[first];
     const int64_t n = splits[last] - begin;
     float* vectors = nullptr;
+    int64_t stride = dim_;
     if (request.rows != nullptr) {
       vectors = request.rows + begin * dim_;
     } else if (plain) {
-      vectors = request.out + first * dim_;
+      vectors = request.out + first * out_stride;
+      stride = out_stride;
     } else {
       if (n > scratch_keys) {
         scratch_keys = std::max(n, room);
@@ -120,14 +125,14 @@ bool EmbeddingTable::PoolBags(const PooledRequest& request, int64_t from,
     }
     for (int64_t i = 0; i < n; i += kLookupChunk) {
       LookupRange(keys + begin + i, std::min(kLookupChunk, n - i),
-                  vectors + i * dim_, found, begin + i);
+                  vectors + i * stride, stride, found, begin + i);
     }
     if (!plain || request.rows != nullptr) {
       for (int64_t b = first; b < last; ++b) {
         PoolBag(
             request.pool, vectors + (splits[b] - begin) * dim_,
             request.weights == nullptr ? nullptr : request.weights + splits[b],
-            splits[b + 1] - splits[b], dim_, request.out + b * dim_);
+            splits[b + 1] - splits[b], dim_, request.out + b * out_stride);
       }
     }
     first = last;

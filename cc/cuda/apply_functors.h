@@ -99,6 +99,7 @@ struct Gradients {
   const float* values;
   const int64_t* counts;
   int dim;
+  int64_t stride;  // values from one gradient to the next
 
   TFE_DEVICE int64_t Count(uint32_t position) const {
     if (counts == nullptr) return 1;
@@ -115,7 +116,7 @@ TFE_DEVICE void SumGradients(const Group& group, const Gradients& gradients,
                              int64_t end, int base, float* sums) {
   for (int64_t j = begin; j < end; ++j) {
     const float* const gradient =
-        gradients.values + int64_t{positions[j]} * gradients.dim;
+        gradients.values + int64_t{positions[j]} * gradients.stride;
     for (int u = 0; u < kColumns; ++u) {
       const int c = base + group.rank() + u * group.size();
       if (c >= gradients.dim) continue;

@@ -287,14 +287,15 @@ Status DeviceTable::Size(void* stream, int64_t* size) {
 }
 
 Status DeviceTable::Lookup(const int64_t* keys, int64_t n, float* out,
-                           void* stream) {
+                           void* stream, int64_t out_stride) {
   const Turn turn(this, stream);
   const DeviceView& view = content_.view;
   lookups_ += n;
-  return Check(
-      launchers_->lookup(tf_embedding::Lookup{view.index, view.rows, Absent(),
-                                              keys, out, view.tallies},
-                         n, stream));
+  return Check(launchers_->lookup(
+      tf_embedding::Lookup{view.index, view.rows, Absent(), keys, out,
+                           out_stride == 0 ? options_.dim : out_stride,
+                           view.tallies},
+      n, stream));
 }
 
 Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
@@ -321,7 +322,7 @@ Status DeviceTable::LookupPooled(const DevicePooledRequest& request,
   }
   int error = launchers_->lookup(
       tf_embedding::Lookup{view.index, view.rows, Absent(), request.keys,
-                           vectors, view.tallies},
+                           vectors, options_.dim, view.tallies},
       request.num_keys, stream);
   if (error == 0) {
     error = launchers_->pool_bags(
@@ -352,7 +353,7 @@ Status DeviceTable::Find(const int64_t* keys, int64_t n,
 Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
                           const float* gradients, const int64_t* counts,
                           int64_t n, int64_t step, void* stream,
-                          int64_t* rows_reset) {
+                          int64_t* rows_reset, int64_t gradient_stride) {
   *rows_reset = 0;
   TFE_RETURN_IF_ERROR(CheckBatchSize(n));
   TFE_RETURN_IF_ERROR(CheckStep(step));
@@ -367,7 +368,8 @@ Status DeviceTable::Apply(const BoundRule& rule, const int64_t* keys,
   BatchSpace space;
   TFE_RETURN_IF_ERROR(GetSpace(content_, n, /*sums=*/true, &space));
   const auto version = static_cast<uint32_t>(step);
-  const Gradients values{gradients, counts, options_.dim};
+  const Gradients values{gradients, counts, options_.dim,
+                         gradient_stride == 0 ? options_.dim : gradient_stride};
   TFE_RETURN_IF_ERROR(
       FindOrInsert(&content_, keys, n, version, &values, space, stream));
   uint32_t* const num_pieces = space.flags + 1;

@@ -124,7 +124,9 @@ class DeviceTable {
   Status Stats(void* stream, TableStats* stats);
 
   // keys, out: device memory, as everything below except where said.
-  Status Lookup(const int64_t* keys, int64_t n, float* out, void* stream);
+  // Strides as of EmbeddingTable and PooledRequest.
+  Status Lookup(const int64_t* keys, int64_t n, float* out, void* stream,
+                int64_t out_stride = 0);
   Status LookupPooled(const DevicePooledRequest& request, void* stream);
   // allocate is called once with the width of slots; it gives every column but
   // keys.
@@ -138,7 +140,8 @@ class DeviceTable {
   Status Prefetch(const int64_t* keys, int64_t n, void* stream);
   Status Apply(const BoundRule& rule, const int64_t* keys,
                const float* gradients, const int64_t* counts, int64_t n,
-               int64_t step, void* stream, int64_t* rows_reset);
+               int64_t step, void* stream, int64_t* rows_reset,
+               int64_t gradient_stride = 0);
   Status AdoptRule(const BoundRule& rule, int64_t step, void* stream,
                    int64_t* rows_reset);
   Status Upsert(const int64_t* keys, const float* values, int64_t n,

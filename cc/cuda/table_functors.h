@@ -256,13 +256,14 @@ struct Lookup {
   InitialView initial;
   const int64_t* keys;
   float* out;
+  int64_t out_stride;  // values from one vector to the next
   TableTallies* tallies;
 
   template <class Group>
   TFE_DEVICE void operator()(const Group& group, int64_t i) const {
     const int64_t key = keys[i];
     const uint32_t row = FindRow(index, key);
-    float* const to = out + i * rows.dim;
+    float* const to = out + i * out_stride;
     if (row == kNoRow) {
       if (group.rank() == 0) tallies->CountMiss(i);
       ReadInitial(group, rows, initial, key, to);
@@ -272,7 +273,7 @@ struct Lookup {
   }
 };
 
-// The same, four columns at a time: dim, the stride and out allow it.
+// The same, four columns at a time: dim, the strides and out allow it.
 template <class Value>
 struct alignas(4 * sizeof(Value)) Four {
   Value values[4];
@@ -289,6 +290,7 @@ struct LookupFours {
   InitialView initial;
   const int64_t* keys;
   float* out;
+  int64_t out_stride;
   TableTallies* tallies;
 
   template <class Group>
@@ -296,7 +298,7 @@ struct LookupFours {
     const int64_t key = keys[i];
     const uint32_t row = FindRow(index, key);
     const int dim = rows.dim;
-    auto* const to = reinterpret_cast<Four<float>*>(out + i * dim);
+    auto* const to = reinterpret_cast<Four<float>*>(out + i * out_stride);
     if (row != kNoRow) {
       const auto* const from =
           reinterpret_cast<const Four<Value>*>(rows.Record(row));
@@ -306,7 +308,7 @@ struct LookupFours {
       return;
     }
     if (group.rank() == 0) tallies->CountMiss(i);
-    ReadInitial(group, rows, initial, key, out + i * dim);
+    ReadInitial(group, rows, initial, key, out + i * out_stride);
   }
 };
 

@@ -42,7 +42,7 @@ class ApplyOp : public OpKernel {
                                         &rows_reset)
             : table->table()->Apply(in.rule, in.keys, in.gradients, in.counts,
                                     in.n, in.step, StreamOf(context),
-                                    &rows_reset);
+                                    &rows_reset, in.gradient_stride);
     OP_REQUIRES_OK(context, ToTensorFlow(status));
     WarnOfReset(rule_, rows_reset);
   }
@@ -54,6 +54,7 @@ class ApplyOp : public OpKernel {
 REGISTER_KERNEL_BUILDER(Name("TfEmbedding>Apply")
                             .Device(TableDevice())
                             .HostMemory("handle")
+                            .HostMemory("first_column")
                             .HostMemory("batch_size")
                             .HostMemory("learning_rate")
                             .HostMemory("step")

@@ -40,7 +40,8 @@ class ApplyOp : public OpKernel {
         in.only_elsewhere
             ? table->table()->AdoptRule(in.rule, in.step, &rows_reset)
             : table->table()->Apply(in.rule, in.keys, in.gradients, in.counts,
-                                    in.n, in.step, &executor, &rows_reset);
+                                    in.n, in.step, &executor, &rows_reset,
+                                    in.gradient_stride);
     OP_REQUIRES_OK(context, ToTensorFlow(status));
     WarnOfReset(rule_, rows_reset);
   }

@@ -68,30 +68,33 @@ class LookupOp : public OpKernel {
 class LookupManyOp : public OpKernel {
  public:
   explicit LookupManyOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, ReadDims(context, &dims_));
+    OP_REQUIRES_OK(context, outputs_.Read(context));
   }
   void Compute(OpKernelContext* context) override {
     OpInputList keys;
     OpOutputList values;
     OP_REQUIRES_OK(context, context->input_list("keys", &keys));
     OP_REQUIRES_OK(context, context->output_list("values", &values));
-    for (int f = 0; f < static_cast<int>(dims_.size()); ++f) {
-      DeviceTableRef table;
-      OP_REQUIRES_OK(context, GetDeviceTable(context, f, &table));
-      OP_REQUIRES_OK(context, CheckDim(*table, dims_[f]));
-      TensorShape shape = keys[f].shape();
-      OP_REQUIRES_OK(context, shape.AddDimWithStatus(dims_[f]));
-      Tensor* out;
-      OP_REQUIRES_OK(context, values.allocate(f, shape, &out));
+    const std::vector<int>& dims = outputs_.dims();
+    const auto n = static_cast<int>(dims.size());
+    std::vector<DeviceTableRef> tables(n);
+    for (int f = 0; f < n; ++f) {
+      OP_REQUIRES_OK(context, GetDeviceTable(context, f, &tables[f]));
+      OP_REQUIRES_OK(context, CheckDim(*tables[f], dims[f]));
+    }
+    std::vector<float*> out;
+    std::vector<int64_t> strides;
+    OP_REQUIRES_OK(context, outputs_.Allocate(keys, &values, &out, &strides));
+    for (int f = 0; f < n; ++f) {
       OP_REQUIRES_OK(context,
-                     ToTensorFlow(table->table()->Lookup(
+                     ToTensorFlow(tables[f]->table()->Lookup(
                          keys[f].flat<int64_t>().data(), keys[f].NumElements(),
-                         out->flat<float>().data(), StreamOf(context))));
+                         out[f], StreamOf(context), strides[f])));
     }
   }
 
  private:
-  std::vector<int> dims_;
+  ManyOutputs outputs_;
 };
 
 class LookupPooledOp : public OpKernel {

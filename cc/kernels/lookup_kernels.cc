@@ -49,7 +49,7 @@ class LookupOp : public OpKernel {
 class LookupManyOp : public OpKernel {
  public:
   explicit LookupManyOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, ReadDims(context, &dims_));
+    OP_REQUIRES_OK(context, outputs_.Read(context));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -57,21 +57,24 @@ class LookupManyOp : public OpKernel {
     OpOutputList values;
     OP_REQUIRES_OK(context, context->input_list("keys", &keys));
     OP_REQUIRES_OK(context, context->output_list("values", &values));
-    const auto n = static_cast<int>(dims_.size());
+    const std::vector<int>& dims = outputs_.dims();
+    const auto n = static_cast<int>(dims.size());
     std::vector<TableRef> tables(n);
     std::vector<PooledRequest> requests(n);
     for (int f = 0; f < n; ++f) {
       OP_REQUIRES_OK(context, GetTable(context, f, &tables[f]));
-      OP_REQUIRES_OK(context, CheckDim(*tables[f], dims_[f]));
-      TensorShape shape = keys[f].shape();
-      OP_REQUIRES_OK(context, shape.AddDimWithStatus(dims_[f]));
-      Tensor* out;
-      OP_REQUIRES_OK(context, values.allocate(f, shape, &out));
+      OP_REQUIRES_OK(context, CheckDim(*tables[f], dims[f]));
+    }
+    std::vector<float*> out;
+    std::vector<int64_t> strides;
+    OP_REQUIRES_OK(context, outputs_.Allocate(keys, &values, &out, &strides));
+    for (int f = 0; f < n; ++f) {
       PooledRequest& request = requests[f];
       request.table = tables[f]->table();
       request.keys = keys[f].flat<int64_t>().data();
       request.num_bags = keys[f].NumElements();
-      request.out = out->flat<float>().data();
+      request.out = out[f];
+      request.out_stride = strides[f];
     }
     DeviceExecutor executor(context);
     OP_REQUIRES_OK(context, ToTensorFlow(EmbeddingTable::LookupPooled(
@@ -79,7 +82,7 @@ class LookupManyOp : public OpKernel {
   }
 
  private:
-  std::vector<int> dims_;
+  ManyOutputs outputs_;
 };
 
 class LookupPooledOp : public OpKernel {

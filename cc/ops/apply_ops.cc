@@ -15,6 +15,7 @@ REGISTER_OP("TfEmbedding>Apply")
     .Input("handle: resource")
     .Input("keys: int64")
     .Input("gradients: float")
+    .Input("first_column: int64")
     .Input("counts: int64")
     .Input("batch_size: int64")
     .Input("learning_rate: float")
@@ -26,18 +27,21 @@ REGISTER_OP("TfEmbedding>Apply")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(CheckKeysAndRows(c, 1, 2));
-      TF_RETURN_IF_ERROR(CheckRank(c, 3, 1));
-      TF_RETURN_IF_ERROR(CheckRank(c, 4, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 3, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 4, 1));
       TF_RETURN_IF_ERROR(CheckRank(c, 5, 0));
       TF_RETURN_IF_ERROR(CheckRank(c, 6, 0));
       TF_RETURN_IF_ERROR(CheckRank(c, 7, 0));
-      TF_RETURN_IF_ERROR(CheckRank(c, 8, 1));
+      TF_RETURN_IF_ERROR(CheckRank(c, 8, 0));
+      TF_RETURN_IF_ERROR(CheckRank(c, 9, 1));
       c->set_output(0, c->Scalar());
       return absl::OkStatus();
     })
     .Doc(
         "Sums the gradients of equal keys, gives birth to rows and updates "
-        "them. Empty counts: 1 each. batch_size: the keys of all parts. step "
+        "them. first_column: where they begin in each row of gradients, or -1 "
+        "where they are all of it. Empty counts: 1 each. batch_size: the keys "
+        "of all parts. step "
         "stamps the rows; rule_step is what "
         "the rule's formula takes for the step. token: 0.");
 

@@ -3,6 +3,10 @@
 
 // Reading: plain and pooled lookups, and the gradient of pooling.
 
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
 #include "cc/ops/shapes.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 
@@ -30,17 +34,37 @@ REGISTER_OP("TfEmbedding>LookupMany")
     .Input("keys: N * int64")
     .Attr("N: int >= 1")
     .Attr("dims: list(int) >= 1")
-    .Output("values: N * float")
+    .Attr("num_values: int >= 1")
+    .Output("values: num_values * float")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      int n;
+      int n, num_values;
       std::vector<int> dims;
       TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
+      TF_RETURN_IF_ERROR(c->GetAttr("num_values", &num_values));
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
       if (static_cast<int>(dims.size()) != n) {
         return absl::InvalidArgumentError(absl::StrCat(
             "dims has ", dims.size(), " values; it needs one for each of the ",
             n, " features"));
+      }
+      if (num_values != n) {
+        if (num_values != 1) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("num_values is ", num_values,
+                           "; it must be 1 or the number of features, ", n));
+        }
+        ShapeHandle shape = c->input(n);
+        for (int f = 1; f < n; ++f) {
+          TF_RETURN_IF_ERROR(c->Merge(shape, c->input(n + f), &shape));
+        }
+        ShapeHandle values;
+        TF_RETURN_IF_ERROR(c->Concatenate(
+            shape,
+            c->Vector(std::accumulate(dims.begin(), dims.end(), int64_t{0})),
+            &values));
+        c->set_output(0, values);
+        return absl::OkStatus();
       }
       for (int f = 0; f < n; ++f) {
         ShapeHandle values;
@@ -50,7 +74,11 @@ REGISTER_OP("TfEmbedding>LookupMany")
       }
       return absl::OkStatus();
     })
-    .Doc("Lookup of many features, shared out among the threads together.");
+    .Doc(
+        "Lookup of many features, shared out among the threads together. Of "
+        "features whose keys have one shape num_values = 1 puts the vectors "
+        "side "
+        "by side, along the last axis of one tensor.");
 
 // num_bags of feature f, from its row_splits at input first + f.
 absl::Status NumBags(InferenceContext* c, int input, DimensionHandle* bags) {

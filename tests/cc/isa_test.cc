@@ -214,7 +214,7 @@ void ExpectLookups(Shards* shards, const std::vector<int64_t>& keys,
     std::vector<int64_t> missing(n);
     std::vector<uint32_t> rows(n);
     missing.resize(kernels->lookup(shards->view, keys.data(), n, out.data(),
-                                   missing.data(), rows.data()));
+                                   dim, missing.data(), rows.data()));
     std::vector<int64_t> expected_missing;
     for (int64_t i = 0; i < n; ++i) {
       const bool found = present.count(keys[i]) == 1;
@@ -232,13 +232,20 @@ void ExpectLookups(Shards* shards, const std::vector<int64_t>& keys,
       EXPECT_EQ(rows[i], row);
     }
     EXPECT_TRUE(missing == expected_missing);
-    std::vector<float> again(n * dim, -1);
+    // From memory, and between the columns of others.
+    const int64_t stride = dim + 3;
+    std::vector<float> wide(n * stride, -2);
+    std::vector<float> expected(n * stride, -2);
+    for (int64_t i = 0; i < n; ++i) {
+      if (present.count(keys[i]) == 0) continue;
+      std::copy_n(out.data() + i * dim, dim, expected.data() + i * stride + 1);
+    }
     missing.resize(n);
     TableView far = shards->view;
     far.far = true;
-    missing.resize(kernels->lookup(far, keys.data(), n, again.data(),
+    missing.resize(kernels->lookup(far, keys.data(), n, wide.data() + 1, stride,
                                    missing.data(), /*rows=*/nullptr));
-    EXPECT_TRUE(again == out);
+    EXPECT_TRUE(wide == expected);
     EXPECT_TRUE(missing == expected_missing);
   }
 }

@@ -3,6 +3,7 @@
 
 // Lookups of bags, and of many tables at once, against lookups of their keys.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -71,6 +72,57 @@ TEST(ManyTablesInOneRound) {
     for (int f = 0; f < 9; ++f) EXPECT_TRUE(SameBits(out[f], expected[f]));
   }
   EXPECT_OK(EmbeddingTable::LookupPooled(nullptr, 0, &serial));
+}
+
+TEST(ManyTablesSideBySide) {
+  // Vectors of each key, of bags of one key and of other bags, in the columns
+  // of one matrix.
+  constexpr int64_t kBags = 3000;
+  const std::vector<int> dims = {3, 16, 1, 20};
+  constexpr int64_t kWidth = 40;
+  Rng rng(14);
+  const std::vector<int64_t> universe = MixedKeys(600);
+  SerialExecutor serial;
+  std::vector<std::unique_ptr<EmbeddingTable>> tables;
+  std::vector<std::vector<int64_t>> keys(4), splits(4);
+  std::vector<float> wide(kBags * kWidth), expected(kBags * kWidth);
+  std::vector<PooledRequest> requests(4);
+  int64_t column = 0;
+  for (int f = 0; f < 4; ++f) {
+    const int dim = dims[f];
+    tables.push_back(MakeTable(dim, 2));
+    const std::vector<float> values = rng.Units(300 * dim);
+    EXPECT_OK(
+        tables[f]->Upsert(universe.data(), values.data(), 300, 0, &serial));
+    splits[f] = {0};
+    for (int64_t b = 0; b < kBags; ++b) {
+      for (int64_t i = f < 2 ? 1 : rng.Below(4); i > 0; --i) {
+        keys[f].push_back(universe[rng.Below(600)]);
+      }
+      splits[f].push_back(static_cast<int64_t>(keys[f].size()));
+    }
+    requests[f].table = tables[f].get();
+    requests[f].keys = keys[f].data();
+    requests[f].splits = f == 0 ? nullptr : splits[f].data();
+    requests[f].num_bags = kBags;
+    std::vector<float> alone(kBags * dim);
+    requests[f].out = alone.data();
+    EXPECT_OK(EmbeddingTable::LookupPooled(&requests[f], 1, &serial));
+    for (int64_t b = 0; b < kBags; ++b) {
+      std::copy_n(alone.data() + b * dim, dim,
+                  expected.data() + b * kWidth + column);
+    }
+    requests[f].out = wide.data() + column;
+    requests[f].out_stride = kWidth;
+    column += dim;
+  }
+  EXPECT_EQ(column, kWidth);
+  for (int threads : {1, 3}) {
+    wide.assign(wide.size(), -1);
+    testing::ThreadExecutor executor(threads);
+    EXPECT_OK(EmbeddingTable::LookupPooled(requests.data(), 4, &executor));
+    EXPECT_TRUE(SameBits(wide, expected));
+  }
 }
 
 TEST(LookupPooledIsLookupThenPool) {

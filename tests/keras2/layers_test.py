@@ -134,6 +134,39 @@ def test_tables():
     assert int(rows["a"].size()) == 4 and int(rows["c"].size()) == 3
 
 
+@pytest.mark.parametrize("own", [(None, None), ("sgd", "sgd"), ("sgd", None)])
+@pytest.mark.parametrize("length", [(), (3,)])
+def test_concat_is_the_concatenation(own, length):
+    """Also where some or all tables have an optimizer of their own."""
+    found = []
+    for concat in (True, False):
+        tables = [
+            te.TableConfig(dim, f"t{dim}", "normal", seed=dim, optimizer=optimizer)
+            for dim, optimizer in zip((4, 6), own)
+        ]
+        features = [te.FeatureConfig("a", tables[0]), te.FeatureConfig("b", tables[1])]
+        layer = layers.EmbeddingTables(features, concat=concat)
+        inputs = {name: keras.Input(length, dtype="int64", name=name) for name in "ab"}
+        keras.utils.set_random_seed(1)
+        vectors = layer(inputs)
+        if not concat:
+            vectors = keras.layers.Concatenate()(list(vectors.values()))
+        assert vectors.shape.as_list() == [None, 10]
+        model = keras.Model(inputs, keras.layers.Dense(1)(vectors))
+        model.compile(optimizers.Adagrad(0.1), "mse")
+        rng = np.random.default_rng(3)
+        ids = {name: rng.integers(0, 20, (64, *length)) for name in "ab"}
+        model.fit(ids, rng.normal(size=64), batch_size=16, verbose=0, shuffle=False)
+        rows = layer.variables_by_feature
+        found.append([rows[name].sparse_read(tf.range(20)).numpy() for name in "ab"])
+        found[-1].append(model.predict(ids, verbose=0))
+    for ours, expected in zip(*found):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    again = layers.EmbeddingTables.from_config({**layer.get_config(), "concat": True})
+    shape = {"a": (5, *length), "b": (5, *length)}
+    assert again.concat and tuple(again.compute_output_shape(shape)) == (5, 10)
+
+
 def test_tables_with_an_optimizer_of_their_own():
     own = te.TableConfig(dim=2, name="own", initializer="zeros", optimizer="adagrad")
     layer = layers.EmbeddingTables(
@@ -215,6 +248,11 @@ def test_summary_shows_the_table(own):
         ),
         (lambda: layers.EmbeddingTables([]), ValueError, "one at least"),
         (lambda: layers.EmbeddingTables(FEATURES[:1] * 2), ValueError, "no name twice"),
+        (
+            lambda: layers.EmbeddingTables(FEATURES, concat=True),
+            ValueError,
+            r"features \['b'\] have no combiner",
+        ),
         (
             lambda: layers.EmbeddingTables(
                 [*FEATURES, te.FeatureConfig("d", te.TableConfig(2, name="shared"))]

@@ -192,6 +192,10 @@ def test_arguments_of_tables():
     layer = te.layers.EmbeddingTables(
         [te.FeatureConfig("a", items), te.FeatureConfig("b", items, combiner=None)]
     )
+    with pytest.raises(ValueError, match="features \\['b'\\] have no combiner"):
+        te.layers.EmbeddingTables(layer.features, concat=True)
+    with pytest.raises(TypeError, match="concat is 1"):
+        te.layers.EmbeddingTables(layer.features, concat=1)
     ids = tf.constant([[1]])
     with pytest.raises(ValueError, match="no ids for features \\['b'\\]"):
         layer({"a": ids})

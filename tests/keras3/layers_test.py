@@ -220,6 +220,51 @@ def test_tables_share_rows_and_train_as_one_table():
         np.testing.assert_allclose(found, dense.table.numpy(), rtol=1e-5, atol=5e-6)
 
 
+@pytest.mark.parametrize("length", [(), (1,), (3,)])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_concat_trains_as_a_concatenate_layer_does(length, policy):
+    """Ids alone, bags of one and other bags; the first table serves two features."""
+    found = []
+    for concat in (True, False):
+        tables = [te.TableConfig(dim, f"t{dim}", "normal", seed=dim) for dim in (4, 1, 6)]
+        features = [te.FeatureConfig(f"f{i}", tables[i % 3], "mean") for i in range(4)]
+        layer = te.layers.EmbeddingTables(features, concat=concat, dtype=policy)
+        inputs = {f.name: keras.Input(length, dtype="int64", name=f.name) for f in features}
+        keras.utils.set_random_seed(1)
+        vectors = layer(inputs)
+        if not concat:
+            vectors = keras.layers.Concatenate(dtype=policy)([vectors[f.name] for f in features])
+        assert vectors.shape == (None, 15)
+        outputs = keras.layers.Dense(1, activation="sigmoid")(vectors)
+        model = keras.Model(inputs, outputs)
+        model.compile("adam", "binary_crossentropy")
+        rng = np.random.default_rng(3)
+        ids = {name: rng.integers(0, 20, (64, *length)) for name in inputs}
+        model.fit(ids, rng.integers(0, 2, 64), batch_size=16, verbose=0, shuffle=False)
+        layer_of = layer.variables_by_feature
+        found.append(
+            [layer_of[f"f{i}"].sparse_read(tf.range(20)).numpy() for i in range(3)]
+            + [model.predict(ids, verbose=0)]
+        )
+    for ours, expected in zip(*found):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_concat_takes_weights_and_ragged_ids():
+    table = te.TableConfig(2, "t", "ones")
+    layer = te.layers.EmbeddingTables(
+        [te.FeatureConfig("a", table, "sum"), te.FeatureConfig("b", table, "sum", max_norm=1.0)],
+        concat=True,
+    )
+    ids = {"a": tf.ragged.constant([[1, 2], []]), "b": tf.constant([5, 6])}
+    found = layer(ids, weights={"b": tf.constant([1.0, 2.0])})
+    unit = np.sqrt(0.5)
+    expected = [[2, 2, unit, unit], [0, 0, 2 * unit, 2 * unit]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    again = te.layers.EmbeddingTables.from_config(layer.get_config())
+    assert again.concat and again.compute_output_shape({"a": (5, None), "b": (5,)}) == (5, 4)
+
+
 def test_tables_take_weights_and_max_norm():
     table = te.TableConfig(2, "t", "ones")
     layer = te.layers.EmbeddingTables(

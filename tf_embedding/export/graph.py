@@ -314,7 +314,8 @@ class Replay:
     def _lookup_many(self, op: tf.Operation, inputs: Sequence[Any]) -> list[tf.Tensor]:
         n, dims = op.get_attr("N"), op.get_attr("dims")
         features = zip(inputs[:n], inputs[n:], dims)
-        return [self._table(op, [handle], dim).lookup(keys) for handle, keys, dim in features]
+        found = [self._table(op, [handle], dim).lookup(keys) for handle, keys, dim in features]
+        return found if op.get_attr("num_values") == n else [tf.concat(found, axis=-1)]
 
     def _join_parts(self, op: tf.Operation, inputs: Sequence[Any]) -> list[tf.Tensor]:
         keys, *handles = inputs

@@ -376,7 +376,7 @@ class EmbeddingBag(_OneTableLayer):
         """Looks bags up; never changes the table."""
         bags = inputs_lib.to_bags(inputs, weights)
 
-        def read() -> list[Any]:
+        def read() -> Any:
             return nn.pooled_lookup([self.variable], [bags], [self.combiner])
 
         (output,) = self._lookup(self._trainers, read)
@@ -398,8 +398,8 @@ class EmbeddingTables(_RowLayer):
     Input: a dictionary from feature name to ids as in `EmbeddingBag`, or as in
     `Embedding` where the feature has no combiner; other names are ignored;
     `weights`, a dictionary for the features that have some, if any. Output: a
-    dictionary from feature name to vectors of the compute dtype. Features with
-    the same `TableConfig` object share its rows.
+    dictionary from feature name to vectors of the compute dtype, or with concat
+    one tensor of all. Features with the same `TableConfig` object share its rows.
 
     >>> import tensorflow as tf
     >>> import tf_embedding as te
@@ -415,21 +415,31 @@ class EmbeddingTables(_RowLayer):
     """
 
     def __init__(
-        self, features: Sequence[config_lib.FeatureConfig], **kwargs: Any
+        self,
+        features: Sequence[config_lib.FeatureConfig],
+        concat: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Makes the layer; its rows come with the first call.
 
         Args:
           features: `te.FeatureConfig`s with distinct names. The `optimizer` of
             a table is what `optimizer=` is in `Embedding`.
+          concat: whether the output is one tensor [batch, sum of dims], the
+            vectors of all features side by side, each of which needs a
+            combiner. Where every feature is one id an example it saves the
+            pass through memory of a `Concatenate` layer.
           **kwargs: name, dtype, trainable as in any layer.
 
         Raises:
           ValueError: No feature, a name given twice, two tables of one name, or
-            an `optimizer` that rows cannot have.
+            an `optimizer` that rows cannot have; concat, and a feature without
+            combiner.
         """
         super().__init__(**kwargs)
         features = tuple(features)
+        config_lib.check_concat(concat, features)
+        self.concat = concat
         tables, self._table_index = config_lib.tables_of(features)
         self.features = features
         self._set_tables(tables)
@@ -447,23 +457,49 @@ class EmbeddingTables(_RowLayer):
         self,
         inputs: Mapping[str, Any],
         weights: Optional[Mapping[str, Any]] = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Looks all features up; never changes a table."""
         config_lib.check_inputs(self.name, self.features, inputs, weights)
         weights = weights or {}
-        outputs: dict[str, Any] = {}
         # Tables with an optimizer of their own differ in how gradients reach
         # them, so each kind has its op; mostly there is one kind.
-        for own in (False, True):
-            chosen = [
-                feature
-                for feature in self.features
-                if (self._trainers[self._table_index[feature.name]] is not None)
-                == own
-            ]
+        kinds = {self._trains_itself(feature) for feature in self.features}
+        if self.concat and len(kinds) == 1:
+            return self._call_concat(inputs, weights)
+        outputs: dict[str, Any] = {}
+        for kind in (False, True):
+            chosen = [f for f in self.features if self._trains_itself(f) == kind]
             if chosen:
                 outputs.update(self._call_features(chosen, inputs, weights))
+        if self.concat:
+            return tf.concat([outputs[f.name] for f in self.features], axis=1)
         return {f.name: outputs[f.name] for f in self.features}
+
+    def _trains_itself(self, feature: config_lib.FeatureConfig) -> bool:
+        return self._trainers[self._table_index[feature.name]] is not None
+
+    def _call_concat(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any]
+    ) -> Any:
+        bags = [
+            inputs_lib.to_bags(inputs[f.name], weights.get(f.name))
+            for f in self.features
+        ]
+        rows = self.variables_by_feature
+
+        def read() -> list[Any]:
+            return [
+                nn.pooled_lookup(
+                    [rows[f.name] for f in self.features],
+                    bags,
+                    [f.combiner or "" for f in self.features],
+                    [f.max_norm for f in self.features],
+                    concat=True,
+                )
+            ]
+
+        (output,) = self._lookup(self._trainers, read)
+        return output
 
     def _call_features(
         self,
@@ -504,8 +540,11 @@ class EmbeddingTables(_RowLayer):
                 found[position] = ids.with_flat_values(found[position])
         return {f.name: out for f, out in zip(pooled + plain, found)}
 
-    def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
-        """The shapes of the outputs by name."""
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shapes of the outputs by name; with concat, that of all."""
+        if self.concat:
+            shape = tf.TensorShape(input_shape[self.features[0].name])
+            return shape[:1].concatenate(sum(f.table.dim for f in self.features))
         shapes = {}
         for feature in self.features:
             shape = tf.TensorShape(input_shape[feature.name])
@@ -538,6 +577,7 @@ class EmbeddingTables(_RowLayer):
                 }
                 for feature in self.features
             ],
+            "concat": self.concat,
         }
 
     @classmethod

@@ -41,6 +41,7 @@ from tf_embedding.config import (
     FeatureConfig,
     TableConfig,
     check_combiner,
+    check_concat,
     check_inputs,
     tables_of,
 )
@@ -298,17 +299,22 @@ class EmbeddingTables(TablesLayer):
     Args:
       features: `te.FeatureConfig`s of distinct names. The `optimizer` of a
         table is what it is in `Embedding`.
+      concat: whether the output is one tensor, the vectors of all features side by
+        side, each of which needs a combiner. Where every feature is one id an example
+        it saves the pass through memory of a `Concatenate` layer.
       **kwargs: `name`, `dtype`, `trainable` as of any Keras layer.
 
     Input: a dict from feature name to ids, as of `EmbeddingBag`, or of `Embedding`
       where the feature has no combiner; other names are ignored. `weights`: a
       dict for those features that have weights, if any.
-    Output: a dict from feature name to vectors of the compute dtype.
+    Output: a dict from feature name to vectors of the compute dtype; with concat one
+      tensor [batch, sum of dims], in the order of the features.
 
     Raises:
+      TypeError: concat is no bool.
       ValueError: no feature, a name twice, two tables of one name, an optimizer
-        that rows cannot have; when called, ids missing, weights for a feature
-        that is unknown or has no combiner.
+        that rows cannot have, concat and a feature without combiner; when called,
+        ids missing, weights for a feature that is unknown or has no combiner.
 
     >>> import tensorflow as tf, tf_embedding as te
     >>> items = te.TableConfig(name="items", dim=4)
@@ -318,11 +324,18 @@ class EmbeddingTables(TablesLayer):
     >>> found = layer({"clicked": tf.constant([[1, 2], [3, 4]]), "shown": tf.constant([5, 6])})
     >>> {name: tuple(vectors.shape) for name, vectors in found.items()}
     {'clicked': (2, 4), 'shown': (2, 4)}
+    >>> users = te.TableConfig(name="users", dim=2)
+    >>> features = [te.FeatureConfig("item", items), te.FeatureConfig("user", users)]
+    >>> wide = te.layers.EmbeddingTables(features, concat=True)
+    >>> tuple(wide({"item": tf.constant([1, 2]), "user": tf.constant([7, 7])}).shape)
+    (2, 6)
     """
 
-    def __init__(self, features: Sequence[FeatureConfig], **kwargs: Any):
+    def __init__(self, features: Sequence[FeatureConfig], concat: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.features = features = tuple(features)
+        check_concat(concat, features)
+        self.concat = concat
         tables, self._table_index = tables_of(features)
         self._set_tables(tables)
 
@@ -349,7 +362,10 @@ class EmbeddingTables(TablesLayer):
                 [inputs_lib.to_bags(ids[f.name], weights.get(f.name)) for f in pooled],
                 [f.combiner for f in pooled if f.combiner is not None],
                 [f.max_norm for f in pooled],
+                concat=self.concat,
             )
+            if self.concat:
+                return tf.cast(vectors, self.compute_dtype)
             found.update(zip((f.name for f in pooled), vectors))
         plain = [f for f in self.features if f.combiner is None]
         if plain:
@@ -366,8 +382,11 @@ class EmbeddingTables(TablesLayer):
         for f in self.features:
             self._refuse_ids(f"ids[{f.name!r}]", ids[f.name])
 
-    def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        """The shapes of the vectors by feature name."""
+    def compute_output_shape(self, input_shape: Mapping[str, Any]) -> Any:
+        """The shapes of the vectors by feature name; with concat, that of all."""
+        if self.concat:
+            batch = input_shape[self.features[0].name][0]
+            return (batch, sum(f.table.dim for f in self.features))
         shapes = {}
         for f in self.features:
             shape = tuple(input_shape[f.name])
@@ -376,10 +395,12 @@ class EmbeddingTables(TablesLayer):
 
     def compute_output_spec(
         self, ids: Mapping[str, Any], weights: Optional[Mapping[str, Any]] = None
-    ) -> dict[str, keras.KerasTensor]:
+    ) -> Any:
         """The output of a symbolic call."""
         self._refuse_names(ids, weights)
         shapes = self.compute_output_shape({f.name: ids[f.name].shape for f in self.features})
+        if self.concat:
+            return keras.KerasTensor(shapes, dtype=self.compute_dtype)
         return {
             f.name: keras.KerasTensor(
                 shapes[f.name],
@@ -393,7 +414,12 @@ class EmbeddingTables(TablesLayer):
         """The arguments of the constructor, as `from_config` reads them."""
         features = [{**_fields(f), "table": self._table_index[f.name]} for f in self.features]
         tables = [_fields(table) for table in self._tables]
-        return {**super().get_config(), "tables": tables, "features": features}
+        return {
+            **super().get_config(),
+            "tables": tables,
+            "features": features,
+            "concat": self.concat,
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> EmbeddingTables:
