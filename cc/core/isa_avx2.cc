@@ -17,11 +17,12 @@
 #include "cc/core/rule_functors.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt"))), \
-                             apply_to = function)
+#pragma clang attribute push(                              \
+    __attribute__((target("avx2,bmi,bmi2,lzcnt,prfchw"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,lzcnt")
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,prfchw")
 #endif
 
 namespace tf_embedding {

@@ -18,12 +18,13 @@
 
 #if defined(__clang__)
 #pragma clang attribute push(                                               \
-    __attribute__((                                                         \
-        target("avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt"))), \
+    __attribute__((target(                                                  \
+        "avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt,prfchw"))), \
     apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt")
+#pragma GCC target( \
+    "avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt,prfchw")
 #endif
 
 namespace tf_embedding {

@@ -18,6 +18,8 @@
 // Into the second-level cache only: a processor has room for more such requests
 // at a time than for those that are to come as far as the first.
 #define TFE_PREFETCH_L2(address) __builtin_prefetch((address), 0, 2)
+// To be written. x86 processors of isa_avx2.cc that have no such instruction do
+// nothing.
 #define TFE_PREFETCH_WRITE(address) __builtin_prefetch((address), 1, 3)
 #define TFE_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TFE_UNLIKELY(x) __builtin_expect(!!(x), 0)
