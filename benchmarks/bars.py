@@ -173,7 +173,11 @@ def _many(results: Mapping[str, Rows]) -> Mapping[str, float]:
     ]
     if not rows:
         raise LookupError("no lines")
-    return {f"{int(r['batch']) // 26:,} ids each": _value(r, "ratio_of_medians") for r in rows}
+    names = {"True": ", side by side", "False": ""}
+    return {
+        f"{int(r['batch']) // 26:,} ids each{names[r['concat']]}": _value(r, "ratio_of_medians")
+        for r in rows
+    }
 
 
 BARS = (

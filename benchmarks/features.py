@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Callable, Sequence
 
 import measure
@@ -96,7 +97,9 @@ def many(context: Context) -> Report:
     short = context.quick or context.bars
     for threads in (2,) if short else (2, 1):
         for tables_ in (26,) if short else (26, 200):
-            for ids in (256,) if context.quick else (128, 1024):
+            for ids, concat in itertools.product(
+                (256,) if context.quick else (128, 1024), (False, True)
+            ):
                 specs.append(
                     Spec(
                         "many",
@@ -104,6 +107,7 @@ def many(context: Context) -> Report:
                         batch=tables_ * ids,
                         threads=threads,
                         tables=tables_,
+                        concat=concat,
                     )
                 )
     return _compare(
@@ -111,12 +115,14 @@ def many(context: Context) -> Report:
         "many",
         "Many small tables, M ids/s",
         "Tables of 10,000 rows, looked up in one `tf.function`: all in one op of "
-        "tf_embedding, or with a `tf.nn.embedding_lookup` each. Ratios are those of the one op.",
+        "tf_embedding, or with a `tf.nn.embedding_lookup` each. Vectors go table by table, or side "
+        "by side in one tensor, by the op itself or a `tf.concat`. Ratios are those of the one op.",
         _MANY,
         specs,
         {
             "tables": lambda s: str(s.tables),
             "ids for each": lambda s: measure.count(s.batch // s.tables),
+            "vectors": lambda s: "side by side" if s.concat else "by table",
             "threads": lambda s: str(s.threads),
         },
     )

@@ -59,9 +59,20 @@ def pooled_static(spec: Spec) -> _Pooled:
     return _Pooled(spec, tf.Variable(values), draws.batches(spec.keys, spec.batch, spec.zipf))
 
 
-def lookup_each(variables: list[tf.Variable], ids: list[tf.Tensor]) -> list[tf.Tensor]:
+def lookup_each(
+    variables: list[tf.Variable], ids: list[tf.Tensor], concat: bool
+) -> list[tf.Tensor]:
     """The rows of ids [n] in each variable, one by one."""
-    return [tf.nn.embedding_lookup(v, i) for v, i in zip(variables, ids)]
+    found = [tf.nn.embedding_lookup(v, i) for v, i in zip(variables, ids)]
+    return [tf.concat(found, axis=1)] if concat else found
+
+
+def lookup_at_once(
+    variables: list[te.EmbeddingVariable], ids: list[tf.Tensor], concat: bool
+) -> list[tf.Tensor]:
+    """The same in one op."""
+    found = te.nn.embedding_lookup_many(variables, ids, concat=concat)
+    return [found] if concat else found
 
 
 class _Many:
@@ -70,6 +81,7 @@ class _Many:
     CYCLE, BATCHES = 1, draws.BATCHES
 
     def __init__(self, spec: Spec, dynamic: bool, lookup: Callable[..., list[tf.Tensor]]):
+        concat = spec.concat
         rows, batch = spec.keys // spec.tables, spec.batch // spec.tables
         keys = draws.keys(rows)
         self._variables: list[tf.Variable] = []
@@ -84,9 +96,9 @@ class _Many:
         variables = self._variables
 
         def look(batch: np.ndarray) -> list[tf.Tensor]:
-            # Features come and go one by one, as in a model: to cut one tensor up and to join
-            # the vectors would take longer than the lookups.
-            return lookup(variables, [tf.constant(part) for part in batch])
+            # Features come one by one, as in a model: to cut one tensor up would take longer than
+            # the lookups. They go so, or side by side.
+            return lookup(variables, [tf.constant(part) for part in batch], concat)
 
         self._call = tables_tf.one_after_another([functools.partial(look, batch) for batch in ids])
 
@@ -97,7 +109,7 @@ class _Many:
 CONTESTANTS: dict[str, Callable[[Spec], object]] = {
     "pooled_table": pooled_table,
     "pooled_static": pooled_static,
-    "many_at_once": lambda spec: _Many(spec, True, te.nn.embedding_lookup_many),
+    "many_at_once": lambda spec: _Many(spec, True, lookup_at_once),
     "many_each": lambda spec: _Many(spec, True, lookup_each),
     "many_static": lambda spec: _Many(spec, False, lookup_each),
 }

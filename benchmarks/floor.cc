@@ -118,6 +118,7 @@ class Floor {
           while (entries[place].key != keys[i]) place = (place + 1) & mask_;
           found_[i] = entries[place].row;
           Prefetch(found_[i], dim_);
+          AskForPlace(i);
         }
         prefetch_homes(to);
         for (int64_t i = from; i < to; ++i) {
@@ -173,6 +174,13 @@ class Floor {
     }
   }
 
+  // Of the output, as lookups of tf_embedding do.
+  void AskForPlace(int64_t i) const {
+    const float* const place = out_.data() + i * dim_;
+    const int64_t asked = dim_ <= 64 ? dim_ : 1;
+    for (int64_t c = 0; c < asked; c += kLine) TFE_PREFETCH_WRITE(place + c);
+  }
+
   void Train(float* record, const float* row) const {
     if (stride_ == 2 * dim_) {
       Adagrad(record, row);
@@ -217,6 +225,7 @@ class Floor {
       for (int64_t i = begin; i < end; ++i) {
         if (i + kAhead < end) {
           Prefetch(rows[i + kAhead], used);
+          AskForPlace(i + kAhead);
           ask(rows[i + kAhead]);
         }
         body(rows[i], &records_[Offset(rows[i])], out_.data() + i * dim_);

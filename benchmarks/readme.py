@@ -63,6 +63,7 @@ def _what(name: str, row: Mapping[str, str]) -> str:
     parts += [f"bags of {row['bag']}, {row['combiner']}"] if name == "pooled" else []
     parts += ["weights"] if row["weighted"] == "True" else []
     parts += [f"{row['tables']} tables"] if name == "many" else []
+    parts += ["side by side"] if row.get("concat") == "True" else []
     parts += [f"threads {row['threads']}"]
     return ", ".join(parts)
 

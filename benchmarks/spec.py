@@ -19,7 +19,7 @@ class Spec:
     """One line of a table.
 
     Attributes:
-      work: "lookup"; "train" (lookup, gradient = 2 x the rows, update); "pooled"; "tables".
+      work: "lookup"; "train" (lookup, gradient = 2 x the rows, update); "pooled"; "many".
       rule: the optimizer of "train"; "lookup" reads rows that it trained, slots beside them.
       keys: rows in the table, or in all tables together.
       dim: values in a row.
@@ -29,7 +29,8 @@ class Spec:
       bag: ids in a bag of "pooled".
       combiner: of "pooled".
       weighted: whether each id of "pooled" has a weight.
-      tables: how many tables "tables" reads.
+      tables: how many tables "many" reads.
+      concat: whether "many" puts their vectors side by side.
     """
 
     work: str
@@ -43,6 +44,7 @@ class Spec:
     combiner: str = "sum"
     weighted: bool = False
     tables: int = 1
+    concat: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and CSV."""
