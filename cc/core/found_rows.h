@@ -64,6 +64,11 @@ class FoundRows {
   // shard, and Start's came before that lookup read.
   uint64_t now() const { return now_.load(std::memory_order_relaxed); }
 
+  // Whether lookups keep what they find: the table is in training.
+  bool expects_update() const {
+    return allowed_.load(std::memory_order_relaxed) > 0;
+  }
+
   // Before a lookup of n keys reads: where to write what it finds; null where
   // that is not worth its while.
   std::unique_ptr<Batch> Start(int64_t n) noexcept;

@@ -232,6 +232,9 @@ class EmbeddingTable {
   // What unknown keys read and new rows start with, from now on.
   void set_initializer(std::shared_ptr<const Initializer> initializer);
 
+  // Whether updates follow lookups, as far as can be told; never exact.
+  bool in_training() const;
+
   // Writes n * dim values.
   Status Lookup(const int64_t* keys, int64_t n, float* out,
                 Executor* executor) const;

@@ -21,7 +21,7 @@ constexpr int64_t kNanosecondsPerRow = 80;
 // The keys that one Lookup chunk reads under one set of locks: enough to make
 // the locks' price vanish, few enough that writers do not wait long.
 constexpr int64_t kLookupChunk = 16384;
-constexpr int64_t kMinLookupChunk = 2048;
+constexpr int64_t kMinLookupChunk = 1024;
 
 constexpr int64_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
 

@@ -1,7 +1,7 @@
 // Copyright 2026 The tf_embedding Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// EmbeddingTable::Lookup.
+// EmbeddingTable::Lookup and in_training.
 
 #include <algorithm>
 #include <bitset>
@@ -91,13 +91,17 @@ void EmbeddingTable::LookupRange(const int64_t* keys, int64_t n, float* out,
   }
 }
 
+bool EmbeddingTable::in_training() const {
+  return memory_->found.expects_update();
+}
+
 Status EmbeddingTable::Lookup(const int64_t* keys, int64_t n, float* out,
                               Executor* executor) const {
   ReaderLock lock(&layout_lock_);
   std::unique_ptr<FoundRows::Batch> found = memory_->found.Start(n);
-  // Some for each thread, so that one that comes late is not waited for.
+  // Many for each thread, so that one that comes late is not waited for.
   const int64_t chunk =
-      std::clamp<int64_t>(n / (4 * std::max(1, executor->num_threads())) + 1,
+      std::clamp<int64_t>(n / (32 * std::max(1, executor->num_threads())) + 1,
                           kMinLookupChunk, kLookupChunk);
   const int64_t num_chunks = (n + chunk - 1) / chunk;
   executor->ParallelFor(

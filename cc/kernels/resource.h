@@ -82,8 +82,15 @@ inline absl::Status ToTensorFlow(const Status& status) {
 // runs on.
 class DeviceExecutor final : public SharingExecutor {
  public:
-  explicit DeviceExecutor(tensorflow::OpKernelContext* context)
-      : workers_(context->device()->tensorflow_cpu_worker_threads()) {}
+  // The op's own thread takes part in work of up to so many nanoseconds.
+  static constexpr int64_t kShort = 1000000;
+  // For an op that has the threads to itself: no others wait for them next.
+  static constexpr int64_t kShortAlone = 2000000;
+
+  explicit DeviceExecutor(tensorflow::OpKernelContext* context,
+                          int64_t short_nanoseconds = kShort)
+      : workers_(context->device()->tensorflow_cpu_worker_threads()),
+        short_nanoseconds_(short_nanoseconds) {}
 
   int num_threads() const override {
     // Less than all where the op runs in a data set's own threads.
@@ -93,8 +100,9 @@ class DeviceExecutor final : public SharingExecutor {
   void ParallelFor(int64_t n, int64_t nanoseconds,
                    const std::function<void(int64_t, int64_t)>& body) override {
     // The pool does long work alone: it was a twentieth faster so than with
-    // the op's own thread, which takes the place of one of the pool's.
-    if (n > kLongNanoseconds / std::max<int64_t>(1, nanoseconds)) {
+    // the op's own thread, which takes the place of one of the pool's, and then
+    // is where the next op would have its share of the pool.
+    if (n > short_nanoseconds_ / std::max<int64_t>(1, nanoseconds)) {
       tensorflow::Shard(workers_->num_threads, workers_->workers, n,
                         nanoseconds, body);
     } else {
@@ -108,9 +116,8 @@ class DeviceExecutor final : public SharingExecutor {
   }
 
  private:
-  static constexpr int64_t kLongNanoseconds = 1000000;
-
   const tensorflow::DeviceBase::CpuWorkerThreads* const workers_;
+  const int64_t short_nanoseconds_;
 };
 
 // Of a handle to a table on a device: makes a copy on the host, which is what
