@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cc/kernels/device_resource.h"
+#include "cc/kernels/many_outputs.h"
 #include "cc/kernels/pooling_inputs.h"
 
 namespace tf_embedding {

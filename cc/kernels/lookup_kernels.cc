@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cc/core/pooling.h"
+#include "cc/kernels/many_outputs.h"
 #include "cc/kernels/pooling_inputs.h"
 #include "cc/kernels/resource.h"
 
