@@ -85,14 +85,16 @@ def test_updates_are_those_of_gradients_of_their_own(lookup, copies):
         assert rows(a) == rows(b)
 
 
-def test_a_batch_of_any_size():
-    wide, narrow = tables(1), tables(1)
-    signature = [tf.TensorSpec([4, None], tf.int64)]
+@pytest.mark.parametrize("copies", [1, 5])
+def test_a_batch_of_any_size(copies):
+    every = tf.tile(IDS, [copies, 1])
+    wide, narrow = tables(copies), tables(copies)
+    signature = [tf.TensorSpec([4 * copies, None], tf.int64)]
     in_graph = tf.function(lambda ids: step(concatenated, wide, ids), input_signature=signature)
     for n in (7, 0, 60):
-        in_graph(IDS[:, :n])
-        step(concatenated, narrow, IDS[:, :n])
-    assert widths_of_gradients(in_graph) == [28] * 4
+        in_graph(every[:, :n])
+        step(concatenated, narrow, every[:, :n])
+    assert widths_of_gradients(in_graph) == [28 * copies] * len(wide)
     for a, b in zip(wide, narrow):
         assert rows(a) == rows(b)
 
@@ -124,6 +126,8 @@ OTHERS = [
     lambda wide: tf.split(wide, [10, 20], axis=0)[1],
     lambda wide: tf.slice(wide, [0, 2], [20, 3]),
     lambda wide: tf.reshape(tf.split(wide[tf.newaxis], [3, 6], axis=2)[0], [-1, 3]),
+    lambda wide: tf.split(wide, [2, -1, 3], axis=1)[2],
+    lambda wide: tf.split(wide, tf.constant([2, 4, 3]) + 0 * tf.shape(wide)[0], axis=1)[2],
     lambda wide: 2.0 * tf.split(wide, [3, 6], axis=1)[0],
     lambda wide: wide,
 ]

@@ -41,7 +41,8 @@ def of(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     if source.type == "SplitV":
         wide, sizes, axis = source.inputs
         if wide.shape.rank == 2 and _axis(axis) in (1, -1):
-            return wide, _sum(sizes, values.value_index)
+            before = _sum(sizes, values.value_index)
+            return whole if before is None else (wide, before)
     if source.type == "Slice" and source.inputs[1].op.type == "ConcatOffset":
         # What tf.concat's gradient makes of few features: all rows of each.
         wide, begin, _ = source.inputs
@@ -51,13 +52,35 @@ def of(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return whole
 
 
-def _sum(sizes: tf.Tensor, n: int) -> tf.Tensor:
-    """Of the first n sizes; made on the host, where the update reads it."""
+def _sum(sizes: tf.Tensor, n: int) -> Optional[tf.Tensor]:
+    """Of the first n sizes; None where one may be -1, which stands for what is left.
+
+    Made on the host, where the update reads it.
+    """
     known = tf.get_static_value(sizes)
     if known is not None:
+        if min(known) < 0:
+            return None
         return tf.constant(sum(int(size) for size in known[:n]), tf.int64)
+    if not _are_shapes(sizes):
+        return None
     with tf.device("CPU:0"):
         return tf.reduce_sum(tf.cast(sizes[:n], tf.int64))
+
+
+def _are_shapes(sizes: tf.Tensor) -> bool:
+    """Whether they are what tf.concat's gradient makes of many features: of their shapes."""
+    op = sizes.op
+    for kind in ("Squeeze", "Slice"):
+        if op.type != kind:
+            return False
+        op = op.inputs[0].op
+    return op.type == "Pack" and all(_is_shape(part) for part in op.inputs)
+
+
+def _is_shape(sizes: tf.Tensor) -> bool:
+    known = tf.get_static_value(sizes)  # where the shape is
+    return sizes.op.type in ("Shape", "ShapeN") if known is None else bool(min(known) >= 0)
 
 
 def _axis(axis: tf.Tensor) -> Optional[int]:
