@@ -122,7 +122,16 @@ def test_graphs_of_v1():
         np.testing.assert_array_equal(values, expected)
 
 
+def by_packed_sizes(wide: tf.Tensor) -> tf.Tensor:
+    """As tf.concat's gradient makes them, but of numbers, one of which says: what is left."""
+    packed = tf.stack([tf.constant(size) for size in (2, -1, 3)])
+    part = tf.split(wide, tf.squeeze(tf.slice(packed, [0], [3])), axis=1, num=3)[2]
+    part.set_shape([30, 3])
+    return part
+
+
 OTHERS = [
+    by_packed_sizes,
     lambda wide: tf.split(wide, [10, 20], axis=0)[1],
     lambda wide: tf.slice(wide, [0, 2], [20, 3]),
     lambda wide: tf.reshape(tf.split(wide[tf.newaxis], [3, 6], axis=2)[0], [-1, 3]),

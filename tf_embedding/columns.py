@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -80,7 +81,7 @@ def _are_shapes(sizes: tf.Tensor) -> bool:
 
 def _is_shape(sizes: tf.Tensor) -> bool:
     known = tf.get_static_value(sizes)  # where the shape is
-    return sizes.op.type in ("Shape", "ShapeN") if known is None else bool(min(known) >= 0)
+    return sizes.op.type in ("Shape", "ShapeN") if known is None else bool(np.all(known >= 0))
 
 
 def _axis(axis: tf.Tensor) -> Optional[int]:

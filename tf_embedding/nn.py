@@ -105,8 +105,9 @@ def embedding_lookup_many(
     Raises:
       TypeError: a variable or the dtype of ids is not one of these; ragged ids with
         concat.
-      ValueError: the lists differ in length, a max_norm is not above 0, or shapes
-        that are to be concatenated differ.
+      ValueError: the lists differ in length, or a max_norm is not above 0.
+      tf.errors.InvalidArgumentError: shapes that are to be concatenated differ; a
+        ValueError where a graph knows them.
 
     >>> users = EmbeddingVariable(dim=2, initializer="ones", name="many_users")
     >>> items = EmbeddingVariable(dim=4, initializer="ones", name="many_items")

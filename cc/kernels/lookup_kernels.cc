@@ -37,9 +37,10 @@ class LookupOp : public OpKernel {
     OP_REQUIRES_OK(context, shape.AddDimWithStatus(dim_));
     Tensor* values;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &values));
-    DeviceExecutor executor(context, table->table()->in_training()
-                                         ? DeviceExecutor::kShort
-                                         : DeviceExecutor::kShortAlone);
+    DeviceExecutor executor(context,
+                            table->table()->in_training()
+                                ? DeviceExecutor::kShort
+                                : DeviceExecutor::kShortOutsideTraining);
     OP_REQUIRES_OK(context, ToTensorFlow(table->table()->Lookup(
                                 keys.flat<int64_t>().data(), keys.NumElements(),
                                 values->flat<float>().data(), &executor)));

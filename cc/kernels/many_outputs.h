@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cc/kernels/resource.h"
+#include "cc/ops/many_attributes.h"
 
 namespace tf_embedding {
 
@@ -19,22 +20,7 @@ namespace tf_embedding {
 class ManyOutputs {
  public:
   absl::Status Read(tensorflow::OpKernelConstruction* context) {
-    int n, num_values;
-    TF_RETURN_IF_ERROR(context->GetAttr("N", &n));
-    TF_RETURN_IF_ERROR(context->GetAttr("dims", &dims_));
-    TF_RETURN_IF_ERROR(context->GetAttr("num_values", &num_values));
-    if (static_cast<int>(dims_.size()) != n) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "dims has ", dims_.size(), " values; it needs one for each of the ",
-          n, " features"));
-    }
-    if (num_values != n && num_values != 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("num_values is ", num_values,
-                       "; it must be 1 or the number of features, ", n));
-    }
-    side_by_side_ = num_values != n;
-    return absl::OkStatus();
+    return ReadManyAttributes(context, &dims_, &side_by_side_);
   }
 
   const std::vector<int>& dims() const { return dims_; }

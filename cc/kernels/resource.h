@@ -84,8 +84,8 @@ class DeviceExecutor final : public SharingExecutor {
  public:
   // The op's own thread takes part in work of up to so many nanoseconds.
   static constexpr int64_t kShort = 1000000;
-  // For a lookup that no update follows.
-  static constexpr int64_t kShortAlone = 2000000;
+  // For lookups.
+  static constexpr int64_t kShortOutsideTraining = 2000000;
 
   explicit DeviceExecutor(tensorflow::OpKernelContext* context,
                           int64_t short_nanoseconds = kShort)

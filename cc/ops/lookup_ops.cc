@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "cc/ops/many_attributes.h"
 #include "cc/ops/shapes.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 
@@ -38,22 +39,11 @@ REGISTER_OP("TfEmbedding>LookupMany")
     .Output("values: num_values * float")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      int n, num_values;
       std::vector<int> dims;
-      TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
-      TF_RETURN_IF_ERROR(c->GetAttr("num_values", &num_values));
-      TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
-      if (static_cast<int>(dims.size()) != n) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "dims has ", dims.size(), " values; it needs one for each of the ",
-            n, " features"));
-      }
-      if (num_values != n) {
-        if (num_values != 1) {
-          return absl::InvalidArgumentError(
-              absl::StrCat("num_values is ", num_values,
-                           "; it must be 1 or the number of features, ", n));
-        }
+      bool side_by_side;
+      TF_RETURN_IF_ERROR(ReadManyAttributes(c, &dims, &side_by_side));
+      const int n = static_cast<int>(dims.size());
+      if (side_by_side) {
         ShapeHandle shape = c->input(n);
         for (int f = 1; f < n; ++f) {
           TF_RETURN_IF_ERROR(c->Merge(shape, c->input(n + f), &shape));

@@ -465,7 +465,7 @@ class EmbeddingTables(_RowLayer):
         # them, so each kind has its op; mostly there is one kind.
         kinds = {self._trains_itself(feature) for feature in self.features}
         if self.concat and len(kinds) == 1:
-            return self._call_concat(inputs, weights)
+            return self._call_features(self.features, inputs, weights, True)
         outputs: dict[str, Any] = {}
         for kind in (False, True):
             chosen = [f for f in self.features if self._trains_itself(f) == kind]
@@ -478,35 +478,13 @@ class EmbeddingTables(_RowLayer):
     def _trains_itself(self, feature: config_lib.FeatureConfig) -> bool:
         return self._trainers[self._table_index[feature.name]] is not None
 
-    def _call_concat(
-        self, inputs: Mapping[str, Any], weights: Mapping[str, Any]
-    ) -> Any:
-        bags = [
-            inputs_lib.to_bags(inputs[f.name], weights.get(f.name))
-            for f in self.features
-        ]
-        rows = self.variables_by_feature
-
-        def read() -> list[Any]:
-            return [
-                nn.pooled_lookup(
-                    [rows[f.name] for f in self.features],
-                    bags,
-                    [f.combiner or "" for f in self.features],
-                    [f.max_norm for f in self.features],
-                    concat=True,
-                )
-            ]
-
-        (output,) = self._lookup(self._trainers, read)
-        return output
-
     def _call_features(
         self,
         features: Sequence[config_lib.FeatureConfig],
         inputs: Mapping[str, Any],
         weights: Mapping[str, Any],
-    ) -> dict[str, Any]:
+        concat: bool = False,
+    ) -> Any:
         pooled = [f for f in features if f.combiner is not None]
         plain = [f for f in features if f.combiner is None]
         bags = [
@@ -517,14 +495,16 @@ class EmbeddingTables(_RowLayer):
         rows = self.variables_by_feature
 
         def read() -> list[Any]:
-            results = []
+            results: list[Any] = []
             if pooled:
-                results += nn.pooled_lookup(
+                vectors = nn.pooled_lookup(
                     [rows[f.name] for f in pooled],
                     bags,
                     [f.combiner or "" for f in pooled],
                     [f.max_norm for f in pooled],
+                    concat=concat,
                 )
+                results += [vectors] if concat else vectors
             if plain:
                 results += nn.embedding_lookup_many(
                     [rows[f.name] for f in plain],
@@ -535,6 +515,8 @@ class EmbeddingTables(_RowLayer):
 
         used = {self._table_index[f.name] for f in features}
         found = self._lookup([self._trainers[i] for i in sorted(used)], read)
+        if concat:
+            return found[0]
         for position, ids in enumerate(keys, len(pooled)):
             if isinstance(ids, tf.RaggedTensor):
                 found[position] = ids.with_flat_values(found[position])
